@@ -1,0 +1,1 @@
+"""Measures the trained models: reconstruction, captions, expansion, text fidelity; and writes the report."""
