@@ -1,0 +1,1 @@
+"""The networks: values in, values out, on any device."""
