@@ -1,0 +1,149 @@
+"""Where the shots of a source are: PySceneDetect's detectors over downscaled frames, exact to the frame shown first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, BinaryIO, Literal
+
+import numpy as np
+
+from reelworks import video
+from reelworks.config import Section
+
+# Frames of one decoding window at the detector's size: 128 x 128 x 3 x 1024 is 48 MiB, however long the film.
+WINDOW_FRAMES = 1024
+
+
+class ShotSpec(Section):
+    """How a source is cut into clips."""
+
+    detector: Literal["content", "adaptive", "fixed"] = "content"
+    """content: change between two frames; adaptive: that change against its neighbours'; fixed: every max_clip_s."""
+    content_threshold: float = 27.0
+    """content: mean change of hue, saturation and brightness (0-255) at which a frame begins a shot."""
+    adaptive_threshold: float = 3.0
+    """adaptive: ratio of a frame's change to the mean of its four neighbours' at which it begins a shot."""
+    adaptive_min_change: float = 15.0
+    """adaptive: least change (0-255) of a frame that begins a shot."""
+    detect_px: int = 128
+    """Longer side, in pixels, of the frames that the detector sees; smaller sources are seen as they are."""
+    min_clip_s: float = 0.5
+    """Shots shorter than this (seconds) give no clip; images are exempt."""
+    max_clip_s: float = 10.0
+    """Longer shots (seconds) are cut into equal clips no longer than this."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """Consecutive frames of one shot that make one clip, half open in time."""
+
+    start_s: float
+    end_s: float
+    num_frames: int
+    first_pts: int
+    last_pts: int
+
+
+def find_spans(source: str | bytes | BinaryIO, probe: video.Probe, spec: ShotSpec) -> list[Span]:
+    """The clips of a source in display order; empty where every shot is too short. Raises VideoError."""
+    height, width = detect_size(probe.height, probe.width, spec.detect_px)
+    pts_s: list[float] = []
+
+    def frames() -> Iterator[np.ndarray]:
+        for window in decode_windows(source, probe, (height, width)):
+            pts_s.extend(window.pts_s.tolist())
+            yield from window.frames
+
+    fps = probe.fps or 25.0
+    cuts = find_cuts(frames(), fps, spec)
+    if not pts_s:
+        return []
+    return spans_of(np.asarray(pts_s), cuts, Fraction(probe.time_base), 1 / fps, spec)
+
+
+def decode_windows(
+    source: str | bytes | BinaryIO, probe: video.Probe, size: tuple[int, int]
+) -> Iterator[video.Frames]:
+    """All frames of a source at (height, width), at most about WINDOW_FRAMES at a time, in display order."""
+    fps = probe.fps or 25.0
+    window_s = WINDOW_FRAMES / fps
+    if probe.duration_s is None or probe.duration_s <= window_s:
+        yield video.decode(source, size=size)
+        return
+    start_s, end_s = float("-inf"), probe.start_s + window_s
+    while True:
+        last = end_s >= probe.start_s + probe.duration_s
+        window = video.decode(source, span_s=(start_s, float("inf") if last else end_s), size=size)
+        if len(window.pts_s):
+            yield window
+        if last:
+            return
+        start_s, end_s = end_s, end_s + window_s
+
+
+def detect_size(height: int, width: int, longest_px: int) -> tuple[int, int]:
+    """(height, width) scaled down so that the longer side is at most longest_px, each side at least 1."""
+    scale = min(1.0, longest_px / max(height, width))
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def find_cuts(frames: Iterable[np.ndarray], fps: float, spec: ShotSpec) -> list[int]:
+    """Indexes of the frames that begin a shot, the first frame excepted; frames are RGB uint8 (H, W, 3)."""
+    if spec.detector == "fixed":
+        for _ in frames:
+            pass
+        return []
+    # Imported here: OpenCV and PySceneDetect cost 0.7 s, and only the workers that cut shots need them.
+    from scenedetect import FrameTimecode
+
+    detector = _detector(spec)
+    cuts: list[int] = []
+    rate = Fraction(fps).limit_denominator(1001)
+    for index, frame in enumerate(frames):
+        found = detector.process_frame(FrameTimecode(index, rate), np.ascontiguousarray(frame[..., ::-1]))
+        cuts.extend(cut.frame_num for cut in found)
+    return sorted(set(cuts) - {0})
+
+
+def _detector(spec: ShotSpec) -> Any:
+    from scenedetect.detectors import AdaptiveDetector, ContentDetector
+
+    # No minimum length here: a suppressed cut would leave two shots in one clip. Short shots are dropped afterwards.
+    if spec.detector == "content":
+        return ContentDetector(threshold=spec.content_threshold, min_scene_len=0)
+    return AdaptiveDetector(
+        adaptive_threshold=spec.adaptive_threshold, min_content_val=spec.adaptive_min_change, min_scene_len=0
+    )
+
+
+def spans_of(
+    pts_s: np.ndarray, cuts: Sequence[int], time_base: Fraction, frame_s: float, spec: ShotSpec
+) -> list[Span]:
+    """Clips from presentation times (N,) and the frames that begin shots; no clip crosses a cut, none overlap.
+
+    frame_s, the usual duration of a frame, is how long the last frame is taken to be shown.
+    """
+    ends_s = np.append(pts_s[1:], pts_s[-1] + frame_s)  # (N,)
+    edges = [0, *cuts, len(pts_s)]
+    spans: list[Span] = []
+    for first, stop in zip(edges[:-1], edges[1:], strict=True):
+        for begin, end in _pieces(pts_s, ends_s, first, stop, spec.max_clip_s):
+            length_s = ends_s[end - 1] - pts_s[begin]
+            if length_s + 1e-6 >= spec.min_clip_s or len(pts_s) == 1:
+                first_pts, last_pts = (round(Fraction(float(pts_s[i])) / time_base) for i in (begin, end - 1))
+                spans.append(Span(float(pts_s[begin]), float(ends_s[end - 1]), end - begin, first_pts, last_pts))
+    return spans
+
+
+def _pieces(
+    pts_s: np.ndarray, ends_s: np.ndarray, first: int, stop: int, max_clip_s: float
+) -> Iterator[tuple[int, int]]:
+    """Frame ranges of one shot, as even as frames allow, each at most max_clip_s long (one frame at least)."""
+    length_s = ends_s[stop - 1] - pts_s[first]
+    pieces = max(1, int(np.ceil(length_s / max_clip_s - 1e-6)))
+    bounds_s = pts_s[first] + length_s * np.arange(1, pieces) / pieces
+    inner = first + np.searchsorted(pts_s[first:stop], bounds_s - 1e-6)
+    edges = sorted({first, *(int(i) for i in inner), stop})
+    yield from zip(edges[:-1], edges[1:], strict=True)
