@@ -1,0 +1,1 @@
+"""The one way from a request to a video, used by training, evaluation, the batch job and the endpoint."""
