@@ -1,0 +1,67 @@
+"""The one boto3 client of a process, and what its exceptions mean."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from reelworks.errors import StorageError, StorageErrorKind
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+_lock = threading.Lock()
+_clients: dict[tuple[int, str | None, str | None], S3Client] = {}
+
+_KINDS = {
+    **dict.fromkeys(("PreconditionFailed", "412"), StorageErrorKind.changed),
+    **dict.fromkeys(("NoSuchKey", "NoSuchBucket", "NotFound", "404"), StorageErrorKind.not_found),
+    **dict.fromkeys(
+        ("AccessDenied", "Forbidden", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch", "NoCredentials"),
+        StorageErrorKind.access_denied,
+    ),
+}
+
+
+def s3() -> S3Client:
+    """The client of this process, made at first use (a forked child makes its own)."""
+    key = (os.getpid(), os.environ.get("AWS_ENDPOINT_URL"), os.environ.get("AWS_ACCESS_KEY_ID"))
+    with _lock:
+        if key not in _clients:
+            import boto3  # 0.3 s: not paid by processes that touch no bucket
+            from botocore.config import Config
+
+            config = Config(
+                retries={"mode": "standard", "max_attempts": 4},
+                max_pool_connections=32,
+                connect_timeout=5,
+                read_timeout=60,
+                # Buckets as subdomains need a wildcard DNS that self-hosted servers don't have.
+                s3={"addressing_style": "path"} if key[1] else None,
+                # Not every S3-compatible server knows the checksum trailers that boto3 sends by default.
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+            )
+            _clients[key] = boto3.session.Session().client("s3", config=config)
+        return _clients[key]
+
+
+@contextmanager
+def translated(uri: str) -> Iterator[None]:
+    """Turns botocore's exceptions into StorageError with its kind."""
+    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+
+    try:
+        yield
+    except ClientError as error:
+        code = error.response.get("Error", {}).get("Code", "")
+        status = str(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
+        kind = _KINDS.get(code) or _KINDS.get(status) or StorageErrorKind.storage
+        raise StorageError(kind, uri, code or status) from error
+    except NoCredentialsError as error:
+        raise StorageError(StorageErrorKind.access_denied, uri, "NoCredentials") from error
+    except BotoCoreError as error:
+        raise StorageError(StorageErrorKind.storage, uri, str(error)) from error
