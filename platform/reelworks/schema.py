@@ -74,7 +74,7 @@ def source_id(bucket: str, key: str, etag: str) -> str:
 
 
 def clip_id(source: str, first_pts: int, last_pts: int, time_base: str) -> str:
-    """Id of a span of a source; timestamps are integers in units of time_base ("1/12800"), of the first and last frame."""
+    """Id of a span of a source, from the integer timestamps of its first and last frame in units of time_base."""
     return str(uuid.uuid5(uuid.UUID(source), f"{first_pts}:{last_pts}:{time_base}"))
 
 

@@ -84,7 +84,7 @@ def crop(frames: np.ndarray, height: int, width: int) -> np.ndarray:
 
 def clip_row(source: Source, probe: video.Probe, span: Span, spec: ClipSpec) -> schema.ClipRow | None:
     """The row of a span; None where the picture is smaller than one multiple of the patch."""
-    native_fps = probe.fps or spec.fps
+    native_fps = probe.fps or spec.fps  # a still tells no rate
     fps, count = num_frames(span, native_fps, spec)
     size = geometry(probe.height, probe.width, count, spec)
     if size is None:
@@ -114,7 +114,7 @@ def clip_frames(
     opened: str | bytes | BinaryIO, rows: Sequence[schema.ClipRow], spans: Sequence[Span], spec: ClipSpec
 ) -> list[np.ndarray]:
     """Frames uint8 (T, H, W, 3) of clips of one source, 1:1; one decoder pass for each size. Raises VideoError."""
-    frames: list[np.ndarray | None] = [None] * len(rows)
+    frames: dict[int, np.ndarray] = {}
     by_size: dict[Geometry, list[int]] = {}
     for index, row in enumerate(rows):
         size = geometry(row.native_height, row.native_width, row.num_frames, spec)
@@ -128,7 +128,7 @@ def clip_frames(
         ends = np.cumsum([len(t) for t in times])
         for i, end in zip(indexes, ends, strict=True):
             frames[i] = crop(decoded[end - rows[i].num_frames : end], size.height, size.width)
-    return [clip for clip in frames if clip is not None]
+    return [frames[index] for index in range(len(rows))]
 
 
 def clips_of_source(source: Source, spec: ClipSpec) -> Iterator[tuple[schema.ClipRow, np.ndarray]]:

@@ -11,9 +11,12 @@ import numpy as np
 
 from reelworks import video
 from reelworks.config import Section
+from reelworks.video.frames import seconds
 
 # Frames of one decoding window at the detector's size: 128 x 128 x 3 x 1024 is 48 MiB, however long the film.
 WINDOW_FRAMES = 1024
+# Where a header tells no rate (stills, some streams), for the length of the last frame only.
+FALLBACK_FPS = 25.0
 
 
 class ShotSpec(Section):
@@ -49,26 +52,21 @@ class Span:
 def find_spans(source: str | bytes | BinaryIO, probe: video.Probe, spec: ShotSpec) -> list[Span]:
     """The clips of a source in display order; empty where every shot is too short. Raises VideoError."""
     height, width = detect_size(probe.height, probe.width, spec.detect_px)
-    pts_s: list[float] = []
+    pts: list[np.ndarray] = []
 
     def frames() -> Iterator[np.ndarray]:
         for window in decode_windows(source, probe, (height, width)):
-            pts_s.extend(window.pts_s.tolist())
+            pts.append(window.pts)
             yield from window.frames
 
-    fps = probe.fps or 25.0
+    fps = probe.fps or FALLBACK_FPS
     cuts = find_cuts(frames(), fps, spec)
-    if not pts_s:
-        return []
-    return spans_of(np.asarray(pts_s), cuts, Fraction(probe.time_base), 1 / fps, spec)
+    return spans_of(np.concatenate(pts), probe.time_base, cuts, 1 / fps, spec) if pts else []
 
 
-def decode_windows(
-    source: str | bytes | BinaryIO, probe: video.Probe, size: tuple[int, int]
-) -> Iterator[video.Frames]:
+def decode_windows(source: str | bytes | BinaryIO, probe: video.Probe, size: tuple[int, int]) -> Iterator[video.Frames]:
     """All frames of a source at (height, width), at most about WINDOW_FRAMES at a time, in display order."""
-    fps = probe.fps or 25.0
-    window_s = WINDOW_FRAMES / fps
+    window_s = WINDOW_FRAMES / (probe.fps or FALLBACK_FPS)
     if probe.duration_s is None or probe.duration_s <= window_s:
         yield video.decode(source, size=size)
         return
@@ -118,29 +116,28 @@ def _detector(spec: ShotSpec) -> Any:
     )
 
 
-def spans_of(
-    pts_s: np.ndarray, cuts: Sequence[int], time_base: Fraction, frame_s: float, spec: ShotSpec
-) -> list[Span]:
-    """Clips from presentation times (N,) and the frames that begin shots; no clip crosses a cut, none overlap.
+def spans_of(pts: np.ndarray, time_base: Fraction, cuts: Sequence[int], frame_s: float, spec: ShotSpec) -> list[Span]:
+    """Clips from presentation timestamps (N,) and the frames that begin shots; no clip crosses a cut, none overlap.
 
     frame_s, the usual duration of a frame, is how long the last frame is taken to be shown.
     """
+    pts_s = seconds(pts, time_base)  # (N,)
     ends_s = np.append(pts_s[1:], pts_s[-1] + frame_s)  # (N,)
-    edges = [0, *cuts, len(pts_s)]
+    edges = [0, *cuts, len(pts)]
     spans: list[Span] = []
     for first, stop in zip(edges[:-1], edges[1:], strict=True):
         for begin, end in _pieces(pts_s, ends_s, first, stop, spec.max_clip_s):
             length_s = ends_s[end - 1] - pts_s[begin]
-            if length_s + 1e-6 >= spec.min_clip_s or len(pts_s) == 1:
-                first_pts, last_pts = (round(Fraction(float(pts_s[i])) / time_base) for i in (begin, end - 1))
-                spans.append(Span(float(pts_s[begin]), float(ends_s[end - 1]), end - begin, first_pts, last_pts))
+            if length_s + 1e-6 >= spec.min_clip_s or len(pts) == 1:
+                times = float(pts_s[begin]), float(ends_s[end - 1])
+                spans.append(Span(*times, end - begin, int(pts[begin]), int(pts[end - 1])))
     return spans
 
 
 def _pieces(
     pts_s: np.ndarray, ends_s: np.ndarray, first: int, stop: int, max_clip_s: float
 ) -> Iterator[tuple[int, int]]:
-    """Frame ranges of one shot, as even as frames allow, each at most max_clip_s long (one frame at least)."""
+    """Frame ranges of one shot, as even as frames allow, each at most max_clip_s long, to a frame."""
     length_s = ends_s[stop - 1] - pts_s[first]
     pieces = max(1, int(np.ceil(length_s / max_clip_s - 1e-6)))
     bounds_s = pts_s[first] + length_s * np.arange(1, pieces) / pieces

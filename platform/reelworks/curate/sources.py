@@ -41,7 +41,7 @@ def list_sources(prefixes: Sequence[str]) -> Iterator[Source]:
 
 
 def pair_sidecars(objects: Iterable[storage.ObjectInfo]) -> Iterator[Source]:
-    """Pair objects, in the order of their keys, with `<name>.json` or `<name without extension>.json`; 1:1 with sources.
+    """Pair objects, in key order, with `<name>.json` or `<name without extension>.json`; 1:1 with sources.
 
     Keys that share a stem are neighbours in the sorted listing, so only one stem's objects are held at a time.
     """
@@ -109,7 +109,9 @@ def read_sidecar(source: Source) -> list[dict[str, Any]]:
         raise ValueError(f"{source.sidecar_uri} is no sidecar: {error!r}") from error
 
 
-def match_shot(shots: Sequence[dict[str, Any]], start_s: float, end_s: float, iou: float = 0.8) -> dict[str, Any] | None:
+def match_shot(
+    shots: Sequence[dict[str, Any]], start_s: float, end_s: float, iou: float = 0.8
+) -> dict[str, Any] | None:
     """The described shot whose span overlaps [start_s, end_s) best, if their intersection over union reaches iou."""
     best, best_iou = None, 0.0
     for shot in shots:
