@@ -1,0 +1,135 @@
+"""Decoded frames as the viewer sees them: RGB, upright, square pixels, with their presentation times.
+
+Shapes: T frames, H W rows and columns.
+"""
+
+import struct
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from av.sidedata.sidedata import Type
+from av.video.frame import VideoFrame
+from av.video.reformatter import Interpolation, VideoReformatter
+
+from reelworks.errors import VideoError, VideoErrorKind
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Frames of one source in display order."""
+
+    frames: np.ndarray
+    """uint8 (T, H, W, 3), RGB."""
+    pts: np.ndarray
+    """int64 (T,): presentation times in units of `time_base`, after edit lists, not rebased to zero."""
+    time_base: Fraction
+    """Seconds of one unit of `pts`."""
+    decoder: str
+    """`decord` or `pyav`: which one decoded these frames."""
+    error: VideoError | None = None
+    """Why the frames end early; only with `partial=True`."""
+
+    @property
+    def pts_s(self) -> np.ndarray:
+        """float64 (T,): presentation times in seconds."""
+        return seconds(self.pts, self.time_base)
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+
+def seconds(pts: np.ndarray, time_base: Fraction) -> np.ndarray:
+    """float64 seconds of integer timestamps; the one formula, so that equal timestamps are equal times everywhere."""
+    return np.asarray(pts, dtype=np.int64) * time_base.numerator / time_base.denominator
+
+
+@dataclass(frozen=True)
+class Orientation:
+    """How a stored picture is turned to be seen: quarter turns counterclockwise, after a mirroring left to right."""
+
+    quarter_turns: int = 0
+    mirrored: bool = False
+
+    @property
+    def swaps_sides(self) -> bool:
+        return self.quarter_turns % 2 == 1
+
+    def apply(self, picture: np.ndarray) -> np.ndarray:
+        """(H, W, 3) as stored to (H', W', 3) as seen; a view."""
+        return np.rot90(picture[:, ::-1] if self.mirrored else picture, self.quarter_turns)
+
+
+def orientation_of(frame: VideoFrame) -> Orientation:
+    """Orientation from the frame's display matrix (ISO/IEC 14496-12 6.2.2), to the nearest quarter turn."""
+    every: Any = frame.side_data  # typed as a mapping, yields the data themselves
+    matrix = next((data for data in every if data.type == Type.DISPLAYMATRIX), None)
+    if matrix is None:
+        return Orientation()
+    a, b, _, c, d = struct.unpack("=5i", bytes(matrix)[:20])
+    mirrored = a * d - b * c < 0
+    # The matrix maps stored to seen, y down; a mirroring first negates its first row.
+    if mirrored:
+        a, b = -a, -b
+    turns = round(np.degrees(np.arctan2(-b, a)) / 90) % 4 if (a or b) else 0
+    return Orientation(int(turns), mirrored)
+
+
+class Renderer:
+    """Makes upright RGB pictures of one size from decoded frames; keeps the scaler's tables from frame to frame."""
+
+    def __init__(self, orientation: Orientation, height: int, width: int, interpolation: str):
+        self.orientation = orientation
+        self.height, self.width = height, width
+        self._stored = (width, height) if orientation.swaps_sides else (height, width)
+        self._interpolation = Interpolation[interpolation.upper()]
+        self._reformatter = VideoReformatter()
+
+    def draw(self, frame: VideoFrame, out: np.ndarray) -> None:
+        """Fill `out`, uint8 (H, W, 3)."""
+        height, width = self._stored
+        rgb = self._reformatter.reformat(
+            frame, width=width, height=height, format="rgb24", interpolation=self._interpolation
+        )
+        plane = rgb.planes[0]
+        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
+        picture = rows[:height, : width * 3].reshape(height, width, 3)
+        np.copyto(out, self.orientation.apply(picture))
+
+
+def displayed_size(width: int, height: int, pixel_aspect: Fraction, orientation: Orientation) -> tuple[int, int]:
+    """(height, width) in square pixels as seen; the width takes up the pixel aspect, as players do."""
+    seen_width = max(1, round(width * pixel_aspect))
+    return (seen_width, height) if orientation.swaps_sides else (height, seen_width)
+
+
+class Collector:
+    """Grows one array of pictures; refuses to grow beyond a limit."""
+
+    def __init__(self, height: int, width: int, expected: int, limit_bytes: int):
+        self._shape = (height, width, 3)
+        self._limit = max(1, limit_bytes // (height * width * 3))
+        # Pages that are never written cost nothing, so a generous guess is free.
+        self._pictures = np.empty((min(max(1, expected), self._limit), *self._shape), np.uint8)
+        self._pts: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self._pts)
+
+    def slot(self, pts: int) -> np.ndarray:
+        """The place (H, W, 3) of the next picture. Raises VideoError `oversize`."""
+        count = len(self._pts)
+        if count == self._limit:
+            message = f"More than {count:,} frames of {self._shape[1]}x{self._shape[0]} were asked for at once."
+            raise VideoError(VideoErrorKind.oversize, message)
+        if count == len(self._pictures):
+            grown = np.empty((min(2 * count, self._limit), *self._shape), np.uint8)
+            grown[:count] = self._pictures
+            self._pictures = grown
+        self._pts.append(pts)
+        return self._pictures[count]
+
+    def frames(self, time_base: Fraction, decoder: str, error: VideoError | None = None) -> Frames:
+        count = len(self._pts)
+        return Frames(self._pictures[:count], np.array(self._pts, np.int64), time_base, decoder, error)

@@ -1,0 +1,71 @@
+"""What a container's own table of samples says about a stream, read without decoding, and held against the limits."""
+
+from dataclasses import dataclass
+
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from reelworks.errors import VideoError, VideoErrorKind
+from reelworks.video.container import STILL_DEMUXERS
+from reelworks.video.limits import Limits
+
+
+@dataclass(frozen=True)
+class Index:
+    """What the container's own table of samples says about the stream."""
+
+    shown: int | None
+    present: int | None
+    hidden: int
+    leading: int
+    uneven: bool | None
+
+    @property
+    def truncated(self) -> bool:
+        """True where the index names frames that lie beyond the end of the file."""
+        return self.shown is not None and self.present is not None and self.present < self.shown
+
+
+COMPLETE_INDEX = ("mov", "avi")
+"""Containers whose index, where there is one, names every frame (Matroska's names a few key frames only)."""
+
+
+def read_index(stream: VideoStream, demuxer: str, file_bytes: int) -> Index:
+    """Count shown, hidden, leading and present frames from the index. No packet is read."""
+    entries = list(stream.index_entries) if demuxer in COMPLETE_INDEX and stream.frames else []
+    if not entries:
+        return Index(1 if demuxer in STILL_DEMUXERS else None, None, 0, 0, None)
+    leading = next((at for at, entry in enumerate(entries) if entry.is_keyframe), len(entries))
+    decodable = entries[leading:]
+    hidden = sum(entry.is_discard for entry in decodable)
+    present = 0
+    for entry in decodable:
+        if entry.pos + entry.size > file_bytes:
+            break
+        present += not entry.is_discard
+    steps = {after.timestamp - before.timestamp for before, after in zip(decodable, decodable[1:], strict=False)}
+    uneven = bool(steps) and max(steps) - min(steps) > 1  # one unit of rounding is no variable rate
+    return Index(len(decodable) - hidden, present, hidden, leading, uneven)
+
+
+def check_limits(container: InputContainer, stream: VideoStream, index: Index, limits: Limits) -> None:
+    """Refuse a file by what its header claims. Raises VideoError `oversize`."""
+    pixels = stream.width * stream.height
+    if pixels > limits.max_pixels:
+        raise _oversize(f"A frame has {stream.width}x{stream.height} pixels", f"{limits.max_pixels:,} pixels")
+    if index.shown is not None and index.shown > limits.max_frames:
+        raise _oversize(f"The file has {index.shown:,} frames", f"{limits.max_frames:,}")
+    duration_s = duration_of(container, stream)
+    if duration_s is not None and duration_s > limits.max_duration_s:
+        raise _oversize(f"The file is {duration_s:,.0f} s long", f"{limits.max_duration_s:,.0f} s")
+
+
+def duration_of(container: InputContainer, stream: VideoStream) -> float | None:
+    """Seconds of the stream, else of the container, else None."""
+    if stream.duration is not None and stream.time_base is not None and stream.duration > 0:
+        return float(stream.duration * stream.time_base)
+    return container.duration / 1_000_000 if container.duration else None
+
+
+def _oversize(what: str, limit: str) -> VideoError:
+    return VideoError(VideoErrorKind.oversize, f"{what}; the limit is {limit}.")

@@ -1,0 +1,93 @@
+"""What a file says about itself before it is decoded."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from av.video.frame import VideoFrame
+
+from reelworks.video.container import STILL_DEMUXERS
+from reelworks.video.frames import Orientation, displayed_size
+from reelworks.video.index import duration_of
+from reelworks.video.stream import FrameStream
+
+
+@dataclass(frozen=True)
+class Probe:
+    """The header of one source; sizes as seen, times as the container counts them."""
+
+    container: str
+    """FFmpeg's name of the only demuxer that was tried."""
+    codec: str
+    width: int
+    """Pixels as seen: after rotation, with square pixels."""
+    height: int
+    """Pixels as seen."""
+    stored_width: int
+    stored_height: int
+    rotation: int
+    """Degrees counterclockwise from the stored picture to the one seen: 0, 90, 180 or 270."""
+    mirrored: bool
+    """True where the stored picture is first mirrored left to right."""
+    pixel_aspect: Fraction
+    """Width of a stored pixel over its height."""
+    fps: float
+    """Mean frames a second; 0 where unknown, as for a still image."""
+    num_frames: int | None
+    """Frames that are shown; None where no index tells (MKV, TS, PS, FLV, fragmented MP4)."""
+    duration_s: float | None
+    start_s: float
+    """Presentation time of the first frame, as the header says."""
+    time_base: Fraction
+    """Seconds of one unit of the timestamps."""
+    variable_frame_rate: bool | None
+    """None where no index tells."""
+    edit_list_hides: int
+    """Stored frames that an edit list hides."""
+    leading_undecodable: int
+    """Stored frames before the first key frame."""
+    frames_present: int | None
+    """Frames whose bytes are inside the file; less than `num_frames` in a truncated file."""
+    decoder: str
+    """`decord` or `pyav`."""
+    decoder_reason: str
+    """Why this decoder, in one phrase."""
+
+    @property
+    def is_still(self) -> bool:
+        return self.container in STILL_DEMUXERS
+
+    @property
+    def truncated(self) -> bool:
+        return self.num_frames is not None and self.frames_present is not None and self.frames_present < self.num_frames
+
+
+def describe(source: FrameStream, first: VideoFrame, orientation: Orientation) -> Probe:
+    """Put header, index and first frame together. The first frame carries the rotation and the true pixel size."""
+    stream, index = source.stream, source.index
+    aspect = stream.codec_context.sample_aspect_ratio or Fraction(1)
+    height, width = displayed_size(first.width, first.height, aspect, orientation)
+    rate = stream.average_rate or stream.guessed_rate or Fraction(0)
+    still = source.demuxer in STILL_DEMUXERS
+    decoder, reason = "pyav", "the only decoder so far"
+    return Probe(
+        container=source.demuxer,
+        codec=stream.codec_context.codec.canonical_name,
+        width=width,
+        height=height,
+        stored_width=first.width,
+        stored_height=first.height,
+        rotation=90 * orientation.quarter_turns,
+        mirrored=orientation.mirrored,
+        pixel_aspect=aspect,
+        fps=0.0 if still else float(rate),
+        num_frames=index.shown,
+        duration_s=None if still else duration_of(source.container, stream),
+        start_s=float((stream.start_time or 0) * source.time_base),
+        time_base=source.time_base,
+        variable_frame_rate=index.uneven,
+        edit_list_hides=index.hidden,
+        leading_undecodable=index.leading,
+        frames_present=index.present,
+        decoder=decoder,
+        decoder_reason=reason,
+    )

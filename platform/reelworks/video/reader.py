@@ -1,0 +1,160 @@
+"""One opened source: its probe, and its frames chosen by presentation time.
+
+PyAV decodes here in one pass and in display order; that is right for every container. A seek is used only where its
+result proves itself: a key frame at or before the time asked for.
+"""
+
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from typing import BinaryIO
+
+import numpy as np
+from av.video.frame import VideoFrame
+
+from reelworks.errors import VideoError, VideoErrorKind
+from reelworks.video.frames import Collector, Frames, Renderer, orientation_of
+from reelworks.video.limits import Limits
+from reelworks.video.probe import Probe, describe
+from reelworks.video.stream import FrameStream
+
+BATCH_BYTES = 8 * 2**20
+"""RGB bytes of one batch of `batches`: small beside a worker, large beside a call."""
+
+
+class Reader:
+    """Probe and frames of one seekable binary file, decoded in this process. Raises VideoError; not thread-safe."""
+
+    def __init__(self, file: BinaryIO, limits: Limits | None = None):
+        self.limits = limits or Limits()
+        self._stream = FrameStream(file, self.limits)
+        try:
+            first = self._stream.first_frame()
+            self._orientation = orientation_of(first)
+            self.probe: Probe = describe(self._stream, first, self._orientation)
+        except BaseException:
+            self._stream.close()
+            raise
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def __enter__(self) -> "Reader":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def frames(
+        self,
+        span_s: tuple[float, float] | None = None,
+        times_s: Sequence[float] | None = None,
+        size: tuple[int, int] | None = None,
+        partial: bool = False,
+        interpolation: str = "bicubic",
+    ) -> Frames:
+        """Decode the whole source, a span or single times; see `reelworks.video.decode`."""
+        if span_s is not None and times_s is not None:
+            raise ValueError("span_s and times_s can't both be given; choose one.")
+        renderer = self._renderer(size, interpolation)
+        expected = len(times_s) if times_s is not None else self._expected(span_s)
+        out = Collector(renderer.height, renderer.width, expected, self.limits.max_decoded_bytes)
+        error = None
+        try:
+            if times_s is not None:
+                return self._at_times(times_s, renderer, out)
+            for pts, frame in self._within(span_s):
+                renderer.draw(frame, out.slot(pts))
+        except VideoError as reason:
+            if reason.kind is VideoErrorKind.oversize:
+                raise
+            error = VideoError(reason.kind, reason.message, len(out))
+            if not partial or not len(out):
+                raise error from reason
+        return out.frames(self.probe.time_base, "pyav", error)
+
+    def batches(
+        self,
+        span_s: tuple[float, float] | None = None,
+        size: tuple[int, int] | None = None,
+        interpolation: str = "bicubic",
+        batch_bytes: int = BATCH_BYTES,
+    ) -> Iterator[Frames]:
+        """Frames in display order, a batch at a time, so that memory doesn't grow with the length.
+
+        What is good before an error comes first; the last batch then carries the error and is followed by nothing.
+        """
+        renderer = self._renderer(size, interpolation)
+        per_batch = max(1, batch_bytes // (renderer.height * renderer.width * 3))
+        room = per_batch * renderer.height * renderer.width * 3
+        out = Collector(renderer.height, renderer.width, per_batch, room)
+        count = 0
+        try:
+            for pts, frame in self._within(span_s):
+                renderer.draw(frame, out.slot(pts))
+                count += 1
+                if len(out) == per_batch:
+                    yield out.frames(self.probe.time_base, "pyav")
+                    out = Collector(renderer.height, renderer.width, per_batch, room)
+        except VideoError as reason:
+            yield out.frames(self.probe.time_base, "pyav", VideoError(reason.kind, reason.message, count))
+            return
+        if len(out):
+            yield out.frames(self.probe.time_base, "pyav")
+
+    def _renderer(self, size: tuple[int, int] | None, interpolation: str) -> Renderer:
+        height, width = size or (self.probe.height, self.probe.width)
+        return Renderer(self._orientation, height, width, interpolation)
+
+    def _expected(self, span_s: tuple[float, float] | None) -> int:
+        """A guess of the number of frames, for the first allocation."""
+        probe = self.probe
+        if probe.num_frames is not None and span_s is None:
+            return probe.num_frames
+        length_s = probe.duration_s or 1.0
+        if span_s is not None:
+            length_s = max(0.0, min(length_s, span_s[1] - span_s[0]))
+        return int(min(length_s * (probe.fps or 30) + 2, 4096))
+
+    def _within(self, span_s: tuple[float, float] | None) -> Iterator[tuple[int, VideoFrame]]:
+        """(pts, frame) with start <= time < end."""
+        if span_s is None:
+            yield from self._stream.from_start()
+            return
+        start_s, end_s = span_s
+        for pts, frame in self._stream.from_time(start_s):
+            time_s = self._seconds(pts)
+            if time_s >= end_s:
+                return
+            if time_s >= start_s:
+                yield pts, frame
+
+    def _at_times(self, times_s: Sequence[float], renderer: Renderer, out: Collector) -> Frames:
+        """The frame shown at each time; the first one before the start, the last one after the end."""
+        wanted = sorted(set(times_s))
+        shown: dict[float, tuple[int, np.ndarray]] = {}
+        picture: tuple[int, np.ndarray] | None = None
+        position: Iterator[tuple[int, VideoFrame]] = iter(())
+        current: tuple[int, VideoFrame] | None = None
+        following: tuple[int, VideoFrame] | None = None
+        for time_s in wanted:
+            if current is None or self._stream.seek_pays(current[0], time_s):
+                position = self._stream.from_time(time_s)
+                current, following, picture = next(position, None), None, None
+                following = next(position, None)
+            while following is not None and self._seconds(following[0]) <= time_s:
+                current, following, picture = following, next(position, None), None
+            if current is None:
+                raise VideoError(VideoErrorKind.corrupt, f"No frame can be decoded at {time_s} s.", 0)
+            if picture is None:
+                drawn = np.empty((renderer.height, renderer.width, 3), np.uint8)
+                renderer.draw(current[1], drawn)
+                picture = (current[0], drawn)
+            shown[time_s] = picture
+        for time_s in times_s:
+            pts, drawn = shown[time_s]
+            np.copyto(out.slot(pts), drawn)
+        return out.frames(self.probe.time_base, "pyav")
+
+    def _seconds(self, pts: int) -> float:
+        base: Fraction = self.probe.time_base
+        return pts * base.numerator / base.denominator

@@ -1,0 +1,161 @@
+"""Decoded frames of one stream in display order, from its start or from a time, with errors typed."""
+
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import chain
+from typing import BinaryIO
+
+from av.video.frame import VideoFrame
+
+from reelworks.errors import VideoError, VideoErrorKind
+from reelworks.video.container import choose_stream, decoder_errors, open_container
+from reelworks.video.index import Index, check_limits, read_index
+from reelworks.video.limits import Limits
+from reelworks.video.sniff import HEAD_BYTES, sniff
+from reelworks.video.source import size_of
+
+SEEKABLE = ("mov", "matroska")
+"""Containers with an index of key frames by time; the others are read from their start."""
+
+_MARGINS_S = (0, 2, 10)
+"""How far before the time asked for a seek aims, in turn, until a key frame lies before that time."""
+
+_FRUITLESS_PACKETS = 300
+"""Packets without a frame after which a file is given up: ten seconds of video."""
+
+Timed = tuple[int, VideoFrame]
+
+
+class FrameStream:
+    """The chosen video stream of one file."""
+
+    def __init__(self, file: BinaryIO, limits: Limits):
+        self._file = file
+        self._limits = limits
+        self.file_bytes = size_of(file)
+        self.demuxer = sniff(file.read(HEAD_BYTES))
+        self._open()
+        self.index: Index = read_index(self.stream, self.demuxer, self.file_bytes)
+        check_limits(self.container, self.stream, self.index, limits)
+        self.time_base = self.stream.time_base or Fraction(1, 1000)
+        self._fresh: Iterator[Timed] | None = None
+        self._size: tuple[int, int] | None = None
+
+    def _open(self) -> None:
+        self._file.seek(0)
+        self.container = open_container(self._file, self.demuxer)
+        self.stream = choose_stream(self.container)
+        self.stream.codec_context.options = {"max_pixels": str(self._limits.max_pixels)}
+
+    def close(self) -> None:
+        self._fresh = None
+        self.container.close()
+
+    def first_frame(self) -> VideoFrame:
+        """Decode the first frame; it is kept and comes again from `from_start`. Raises VideoError."""
+        frames = self._checked()
+        first = next(frames, None)
+        if first is None:
+            raise VideoError(VideoErrorKind.corrupt, "No frame can be decoded.", 0)
+        self._fresh = chain([first], frames)
+        return first[1]
+
+    def from_start(self) -> Iterator[Timed]:
+        """Every frame that is shown, with its integer timestamp, strictly increasing; then what was wrong is raised."""
+        if self._fresh is None:
+            self._restart()
+            return self._checked()
+        frames, self._fresh = self._fresh, None
+        return frames
+
+    def from_time(self, time_s: float) -> Iterator[Timed]:
+        """Frames from one at or before the time on (from the first one, if it comes later)."""
+        base = self.time_base
+        start = self.stream.start_time or 0
+        if self.demuxer in SEEKABLE and time_s > start * base:
+            for margin_s in _MARGINS_S:
+                target = int((Fraction(time_s) - margin_s) / base)
+                if target <= start:
+                    break
+                frames = self._after_seek(target, time_s)
+                if frames is not None:
+                    return frames
+        return self.from_start()
+
+    def seek_pays(self, pts: int, time_s: float) -> bool:
+        """True where a key frame lies between the frame at `pts` and the time, or the time lies before `pts`."""
+        target = int(Fraction(time_s) / self.time_base)
+        if target < pts:
+            return True
+        if self.demuxer not in SEEKABLE or not len(self.stream.index_entries):
+            return False
+        at = self.stream.index_entries.search_timestamp(target, backward=True)
+        return at >= 0 and self.stream.index_entries[at].timestamp > pts
+
+    def _after_seek(self, target: int, time_s: float) -> Iterator[Timed] | None:
+        """Frames from the key frame before `target`, or None where the first one isn't at or before the time."""
+        self._fresh = None
+        with decoder_errors("Seeking failed", VideoErrorKind.corrupt):
+            self.container.seek(target, stream=self.stream, backward=True)
+        frames = self._ordered(self._decoded())
+        first = next(frames, None)
+        if first is None or not first[1].key_frame or first[0] * self.time_base > Fraction(time_s):
+            return None
+        return chain([first], frames)
+
+    def _restart(self) -> None:
+        """Stand at the first packet again."""
+        if self.demuxer == "mov" and self.index.shown is not None and len(self.stream.index_entries):
+            with decoder_errors("Seeking failed", VideoErrorKind.corrupt):
+                self.container.seek(self.stream.index_entries[0].timestamp, stream=self.stream, backward=True)
+        else:  # a seek to the start may miss the first frames where no index names them
+            self.container.close()
+            self._open()
+
+    def _checked(self) -> Iterator[Timed]:
+        """All frames from the start; at the end their number is held against the index."""
+        count = 0
+        for count, timed in enumerate(self._ordered(self._decoded()), start=1):  # noqa: B007
+            yield timed
+        if self.index.truncated:
+            raise VideoError(VideoErrorKind.truncated, f"The file ends after {count} of {self.index.shown} frames.")
+        if self.index.shown is not None and count < self.index.shown:
+            message = f"The index names {self.index.shown} frames, {count} can be decoded."
+            raise VideoError(VideoErrorKind.count_mismatch, message)
+
+    def _decoded(self) -> Iterator[VideoFrame]:
+        """Frames as the decoder gives them."""
+        fruitless = 0
+        packets = self.container.demux(self.stream)
+        while True:
+            kind = VideoErrorKind.truncated if self.index.truncated else VideoErrorKind.corrupt
+            with decoder_errors("Decoding stopped", kind):
+                packet = next(packets, None)
+                if packet is None:
+                    return
+                frames = packet.decode()
+            fruitless = 0 if frames else fruitless + 1
+            if fruitless > _FRUITLESS_PACKETS + self.index.leading + self.index.hidden:
+                raise VideoError(VideoErrorKind.corrupt, f"{fruitless} packets in a row give no frame.")
+            yield from frames
+
+    def _ordered(self, frames: Iterator[VideoFrame]) -> Iterator[Timed]:
+        """Frames with strictly increasing timestamps and one size. Raises VideoError."""
+        last: int | None = None
+        for frame in frames:
+            pts = frame.pts if frame.pts is not None else frame.dts
+            if pts is None:
+                pts = 0 if last is None else last + max(1, frame.duration or 1)
+            if frame.is_corrupt:
+                at_s = float(pts * self.time_base)
+                raise VideoError(VideoErrorKind.corrupt, f"The frame at {at_s:.3f} s is damaged.")
+            if self._size is None:
+                self._size = (frame.width, frame.height)
+            if (frame.width, frame.height) != self._size:
+                change = f"from {self._size[0]}x{self._size[1]} to {frame.width}x{frame.height}"
+                raise VideoError(VideoErrorKind.resolution_change, f"The picture's size changes {change}.")
+            if last is not None and pts < last:
+                raise VideoError(VideoErrorKind.corrupt, f"Timestamps go backwards, from {last} to {pts}.")
+            if last is None or pts > last:  # a second frame at the same instant is never seen
+                yield pts, frame
+            last = pts
