@@ -23,6 +23,7 @@ MIN_AREA = 0.008  # of the squared short side: a small triangle, the smallest sh
 MIN_MATCH = 0.70  # correlation of the overlaid blob with its outline; blobs of no shape stay below
 STILL_BELOW = 0.13  # of the frame; truth has 0.25 or more, the sideways drift 0.03 or less
 SIZE_BOUNDARY = 0.45  # of the short side, halfway between small and large
+MAIN_SHARE = 0.25  # a moving speck beside a shape four times as big is not the main shape
 GRID = 24
 GRID_EXTENT = 1.25  # half width of the grid, in units of the square root of the blob's area
 
@@ -59,7 +60,9 @@ def judge(frames: NDArray[np.uint8]) -> Reading:
     height, width = frames.shape[1:3]
     travels = [_travel(blob, width, height) for blob in blobs]
     moving = [float(np.abs(travel).max()) >= STILL_BELOW for travel in travels]
-    order = sorted(range(len(blobs)), key=lambda i: (moving[i], float(blobs[i].mass.mean())), reverse=True)
+    masses = [float(blob.mass.mean()) for blob in blobs]
+    main = [move and mass >= MAIN_SHARE * max(masses) for move, mass in zip(moving, masses, strict=True)]
+    order = sorted(range(len(blobs)), key=lambda i: (main[i], masses[i]), reverse=True)
     blob, travel = blobs[order[0]], travels[order[0]]
     shape, area = _shape(blob)
     if shape is None:
@@ -92,8 +95,7 @@ def _blob(colour: Colour, strength: Floats) -> Blob | None:
     if strong.size < enough * len(strength) / 3:
         return None
     peak = float(np.quantile(strong, 0.8))
-    weights = np.clip((strength / peak - 0.25) / 0.5, 0, 1)  # half of the peak is the outline
-    weights, centre, mass = _focus(weights)
+    weights, centre, mass = _focus(_contrast(strength / peak))
     blob = Blob(colour, weights, centre, mass)
     visible = blob.visible & (mass > enough)
     if visible.sum() < max(1, len(strength) / 3):
@@ -101,6 +103,11 @@ def _blob(colour: Colour, strength: Floats) -> Blob | None:
     spread = _spread(weights, centre, mass)
     compactness = mass[visible] / (2 * np.pi * np.maximum(spread[visible], 1e-6))
     return blob if float(np.median(compactness)) >= MIN_COMPACTNESS else None
+
+
+def _contrast(strength: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Weights in [0, 1] from strengths relative to the peak: half of it is the outline."""
+    return np.clip((strength - 0.25) / 0.5, 0, 1)
 
 
 def _focus(weights: Floats, rounds: int = 6) -> tuple[Floats, Floats, Floats]:
@@ -152,8 +159,8 @@ def _motion(travel: NDArray[np.float64], num_frames: int) -> str | None:
 
 def _shape(blob: Blob) -> tuple[Shape | None, float]:
     """The outline that fits best, or None; and the blob's area in px."""
-    times = np.flatnonzero(blob.visible)
-    area = float(np.median(blob.mass[times]))
+    area = float(np.quantile(blob.mass, 0.8))
+    times = np.flatnonzero(blob.mass >= 0.8 * area)  # what an occluder or the frame's edge cuts off is left out
     overlay = np.median([_resample(blob.weights[t], blob.centre[t], area) for t in times], axis=0)  # (G, G)
     normal = overlay - overlay.mean()
     normal /= max(float(np.sqrt((normal**2).sum())), 1e-6)
@@ -196,19 +203,23 @@ def _unit_area(shape: Shape) -> float:
 
 @cache
 def _outlines() -> tuple[tuple[Shape, NDArray[np.float64]], ...]:
-    """Each shape's (G, G) outline of area 1 around its centre of mass, sharp and blurred, normalised for correlation."""
-    fine = np.linspace(-1.5, 1.5, 301, dtype=np.float32)
-    x, y = np.meshgrid(fine, fine)
-    steps = np.linspace(-GRID_EXTENT, GRID_EXTENT, GRID)
-    outlines = []
-    for shape in Shape:
-        diameter = 1 / np.sqrt(_unit_area(shape))
-        inside = (signed_distance(shape, x, y, float(diameter)) < 0).astype(np.float64)
-        middle = float((inside * y).sum() / inside.sum())
-        for softness in (0.05, 0.12, 0.2):
-            gx, gy = np.meshgrid(steps, steps + middle)
-            distance = signed_distance(shape, gx.astype(np.float32), gy.astype(np.float32), float(diameter))
-            outline = np.clip(0.5 - distance / (2 * softness), 0, 1).astype(np.float64)
-            outline -= outline.mean()
-            outlines.append((shape, outline / np.sqrt((outline**2).sum())))
-    return tuple(outlines)
+    """Each shape's (G, G) blob of area 1 around its centre of mass, sharp and ever more blurred, for correlation."""
+    return tuple((shape, _outline(shape, blur)) for shape in Shape for blur in (0.02, 0.08, 0.14, 0.20, 0.26, 0.32))
+
+
+def _outline(shape: Shape, blur: float) -> NDArray[np.float64]:
+    """(G, G): what `find_blobs` makes of a shape of area 1 seen through a Gaussian of this sigma; zero mean, norm 1."""
+    fine = np.linspace(-2, 2, 201)
+    x, y = np.meshgrid(fine.astype(np.float32), fine.astype(np.float32))
+    inside = signed_distance(shape, x, y, float(1 / np.sqrt(_unit_area(shape)))) < 0
+    kernel = np.exp(-0.5 * ((fine[:, None] - fine) / blur) ** 2)
+    kernel /= kernel.sum(axis=1, keepdims=True)
+    seen = _contrast(kernel @ inside @ kernel.T)
+    area = float(seen.sum()) * (fine[1] - fine[0]) ** 2
+    middle = float((seen * y).sum() / seen.sum())
+    # Sampled as a blob is: around its centre, in units of the square root of its area.
+    centre = np.array([100.5, 100.5 + middle / (fine[1] - fine[0])])
+    grid = _resample(seen.astype(np.float32), centre, area / (fine[1] - fine[0]) ** 2).astype(np.float64)
+    grid -= grid.mean()
+    outline: NDArray[np.float64] = grid / np.sqrt((grid**2).sum())
+    return outline

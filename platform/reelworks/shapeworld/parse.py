@@ -66,5 +66,3 @@ def parse(text: str) -> dict[str, str]:
     found["shape"] = _values(rest, ((shape, words + _SHAPE_EXTRAS[shape]) for shape, words in SHAPE_WORDS.items()))
     found["size"] = _values(rest, SIZE_WORDS.items())
     return {name: values.pop() if len(values) == 1 else AMBIGUOUS for name, values in found.items() if values}
-
-

@@ -169,9 +169,7 @@ def _background(rng: np.random.Generator, attributes: Attributes) -> BackgroundS
     return BackgroundSpec(_tinted(rng, (grey, grey, grey), 2), gradient, waves, pan)
 
 
-def _second(
-    rng: np.random.Generator, main: ShapeSpec, attributes: Attributes, width: int, height: int
-) -> ShapeSpec:
+def _second(rng: np.random.Generator, main: ShapeSpec, attributes: Attributes, width: int, height: int) -> ShapeSpec:
     """A smaller, still shape of another colour in the corner farthest from the main shape's path."""
     others = [colour for colour in Colour if colour != attributes.colour]
     colour = others[int(rng.integers(len(others)))]
@@ -185,9 +183,7 @@ def _second(
     return ShapeSpec(shape, _tinted(rng, RGB[colour], 8), diameter, 0.0, corner, corner, 0.0)
 
 
-def _bar(
-    rng: np.random.Generator, main: ShapeSpec, attributes: Attributes, background: BackgroundSpec
-) -> BarSpec:
+def _bar(rng: np.random.Generator, main: ShapeSpec, attributes: Attributes, background: BackgroundSpec) -> BarSpec:
     """A bar that the shape passes behind: thinner than the shape, so that it never hides all of it."""
     vertical = attributes.motion in (Motion.left, Motion.right)
     axis = 0 if vertical else 1
