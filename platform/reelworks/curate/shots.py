@@ -13,8 +13,6 @@ from reelworks import video
 from reelworks.config import Section
 from reelworks.video.frames import seconds
 
-# Frames of one decoding window at the detector's size: 128 x 128 x 3 x 1024 is 48 MiB, however long the film.
-WINDOW_FRAMES = 1024
 # Where a header tells no rate (stills, some streams), for the length of the last frame only.
 FALLBACK_FPS = 25.0
 
@@ -55,30 +53,15 @@ def find_spans(source: str | bytes | BinaryIO, probe: video.Probe, spec: ShotSpe
     pts: list[np.ndarray] = []
 
     def frames() -> Iterator[np.ndarray]:
-        for window in decode_windows(source, probe, (height, width)):
-            pts.append(window.pts)
-            yield from window.frames
+        for batch in video.iter_frames(source, size=(height, width)):
+            if batch.error:
+                raise batch.error
+            pts.append(batch.pts)
+            yield from batch.frames
 
     fps = probe.fps or FALLBACK_FPS
     cuts = find_cuts(frames(), fps, spec)
     return spans_of(np.concatenate(pts), probe.time_base, cuts, 1 / fps, spec) if pts else []
-
-
-def decode_windows(source: str | bytes | BinaryIO, probe: video.Probe, size: tuple[int, int]) -> Iterator[video.Frames]:
-    """All frames of a source at (height, width), at most about WINDOW_FRAMES at a time, in display order."""
-    window_s = WINDOW_FRAMES / (probe.fps or FALLBACK_FPS)
-    if probe.duration_s is None or probe.duration_s <= window_s:
-        yield video.decode(source, size=size)
-        return
-    start_s, end_s = float("-inf"), probe.start_s + window_s
-    while True:
-        last = end_s >= probe.start_s + probe.duration_s
-        window = video.decode(source, span_s=(start_s, float("inf") if last else end_s), size=size)
-        if len(window.pts_s):
-            yield window
-        if last:
-            return
-        start_s, end_s = end_s, end_s + window_s
 
 
 def detect_size(height: int, width: int, longest_px: int) -> tuple[int, int]:
