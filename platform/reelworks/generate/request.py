@@ -1,10 +1,15 @@
 """What may be asked of a model, and the shapes that follow from it. Values in, values out."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from reelworks.errors import UserError
-from reelworks.models.patch import Grid
+
+if TYPE_CHECKING:  # the endpoint's ingress validates requests without loading PyTorch
+    from reelworks.models.patch import Grid
 
 
 @dataclass(frozen=True)
