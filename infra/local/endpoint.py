@@ -114,7 +114,5 @@ def make_videos(client: openai.OpenAI, asked: Sequence[Asked], folder: Path) -> 
         path = folder / f"{number:03d}.mp4"
         if video.status == "completed":
             client.videos.download_content(video.id).write_to_file(path)
-        records.append(
-            {**video.model_dump(), "seed": one.seed, "path": path if video.status == "completed" else None}
-        )
+        records.append({**video.model_dump(), "seed": one.seed, "path": path if video.status == "completed" else None})
     return records
