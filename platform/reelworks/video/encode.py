@@ -36,6 +36,9 @@ ENCODERS: Mapping[str, _Encoder] = {
 }
 """The encoder of each codec, its usual pixel format, and options for a good picture at little CPU."""
 
+_AV1_MIN_PX = 64
+"""SVT-AV1 writes outside its memory on smaller pictures."""
+
 MUXERS: Mapping[str, str] = {
     "mp4": "mp4", "mov": "mov", "mkv": "matroska", "webm": "webm", "avi": "avi", "ts": "mpegts", "mpg": "vob",
     "flv": "flv", "ivf": "ivf", "gif": "gif", "png": "image2pipe", "jpg": "image2pipe",
@@ -125,6 +128,8 @@ def _choose(frames: np.ndarray, codec: str, container: str) -> tuple[_Encoder, s
         raise ValueError(f"No encoder for codec {codec!r}; choose one of {', '.join(ENCODERS)}.")
     if container not in MUXERS:
         raise ValueError(f"No muxer for container {container!r}; choose one of {', '.join(MUXERS)}.")
+    if codec == "av1" and min(frames.shape[1:3]) < _AV1_MIN_PX:
+        raise ValueError(f"AV1 is encoded from {_AV1_MIN_PX}x{_AV1_MIN_PX} pixels on, got {frames.shape[1:3]}.")
     return ENCODERS[codec], MUXERS[container]
 
 

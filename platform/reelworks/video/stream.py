@@ -1,5 +1,6 @@
 """Decoded frames of one stream in display order, from its start or from a time, with errors typed."""
 
+import heapq
 from collections.abc import Iterator
 from fractions import Fraction
 from itertools import chain
@@ -40,6 +41,7 @@ class FrameStream:
         self.time_base = self.stream.time_base or Fraction(1, 1000)
         self._fresh: Iterator[Timed] | None = None
         self._size: tuple[int, int] | None = None
+        self._slots: list[int] = []
 
     def _open(self) -> None:
         self._file.seek(0)
@@ -126,6 +128,7 @@ class FrameStream:
     def _decoded(self) -> Iterator[VideoFrame]:
         """Frames as the decoder gives them."""
         fruitless = 0
+        self._slots = []
         packets = self.container.demux(self.stream)
         while True:
             kind = VideoErrorKind.truncated if self.index.truncated else VideoErrorKind.corrupt
@@ -134,6 +137,8 @@ class FrameStream:
                 if packet is None:
                     return
                 frames = packet.decode()
+            if self.demuxer == "avi" and packet.size and packet.dts is not None and (self._slots or packet.is_keyframe):
+                heapq.heappush(self._slots, packet.dts)
             fruitless = 0 if frames else fruitless + 1
             if fruitless > _FRUITLESS_PACKETS + self.index.leading + self.index.hidden:
                 raise VideoError(VideoErrorKind.corrupt, f"{fruitless} packets in a row give no frame.")
@@ -143,9 +148,7 @@ class FrameStream:
         """Frames with strictly increasing timestamps and one size. Raises VideoError."""
         last: int | None = None
         for frame in frames:
-            pts = frame.pts if frame.pts is not None else frame.dts
-            if pts is None:
-                pts = 0 if last is None else last + max(1, frame.duration or 1)
+            pts = self._timestamp(frame, last)
             if frame.is_corrupt:
                 at_s = float(pts * self.time_base)
                 raise VideoError(VideoErrorKind.corrupt, f"The frame at {at_s:.3f} s is damaged.")
@@ -159,3 +162,16 @@ class FrameStream:
             if last is None or pts > last:  # a second frame at the same instant is never seen
                 yield pts, frame
             last = pts
+
+    def _timestamp(self, frame: VideoFrame, last: int | None) -> int:
+        """The frame's presentation time; where the container leaves it out, the place it has in the stream's rate."""
+        if self.demuxer == "avi" and self._slots:
+            # AVI has one slot of equal length a frame and no presentation times: the n-th frame shown has the n-th slot.
+            return heapq.heappop(self._slots)
+        rate = self.stream.guessed_rate or self.stream.average_rate or Fraction(25)
+        step = max(1, round(1 / (rate * self.time_base)))
+        # A program stream times only the first frame of each of its packets, and the parser may give that time twice.
+        repeated = self.demuxer == "mpeg" and last is not None and last - step < (frame.pts or 0) <= last
+        if frame.pts is not None and not repeated:
+            return frame.pts
+        return (self.stream.start_time or 0) if last is None else last + step
