@@ -46,7 +46,7 @@ def check_port_free(port: int, what: str) -> None:
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
-            raise UserError(f"Port {port} for {what} is in use", "Stop what listens there, or choose another") from error
+            raise UserError(f"Port {port} for {what} is in use", "Stop what listens there") from error
 
 
 def start(command: list[str], log: Path, env: Mapping[str, str]) -> Process:

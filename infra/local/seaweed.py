@@ -49,6 +49,7 @@ def command(server: Seaweed) -> list[str]:
     ports = server.ports
     return [
         str(Path(sys.executable).parent / "weed"),
+        "-logtostderr=true",
         "server",
         "-ip=127.0.0.1",
         "-ip.bind=127.0.0.1",
@@ -101,3 +102,10 @@ def is_ready() -> bool:
     except StorageError:
         return False
     return True
+
+
+def remove_sockets(ports: dict[str, int]) -> None:
+    """SeaweedFS leaves the unix sockets of its gRPC ports in /tmp when it is killed."""
+    for name in ("master", "volume", "filer", "s3"):
+        if f"{name}_grpc" in ports:
+            Path(f"/tmp/seaweedfs-{name}-grpc-{ports[f'{name}_grpc']}.sock").unlink(missing_ok=True)

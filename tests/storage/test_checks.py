@@ -1,4 +1,5 @@
 import pytest
+
 from infra.local.process import free_ports
 from reelworks import storage
 from reelworks.errors import UserError

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+
 from reelworks import storage
 from reelworks.errors import StorageError, UserError
 

@@ -2,6 +2,7 @@ import threading
 from pathlib import Path
 
 import pytest
+
 from reelworks import storage
 from reelworks.errors import StorageError, StorageErrorKind, UserError
 
@@ -92,9 +93,7 @@ def test_presigned_url_reads_without_credentials(prefix: str) -> None:
         assert answer.read() == b"hello"
 
 
-def test_a_file_in_parts_is_stored_once_and_whole(
-    prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_in_parts_is_stored_once_and_whole(prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("reelworks.storage.objects.PART_BYTES", 5 * 2**20)
     path = tmp_path / "big"
     path.write_bytes(b"a" * (11 * 2**20))

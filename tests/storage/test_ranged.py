@@ -2,6 +2,7 @@ import io
 import random
 
 import pytest
+
 from reelworks import storage
 from reelworks.errors import StorageError, StorageErrorKind
 

@@ -51,7 +51,7 @@ def check_bucket(uri: str) -> None:
 def _put(uri: str, **condition: str) -> None:
     bucket, key = split_uri(uri)
     with translated(uri):
-        s3().put_object(Bucket=bucket, Key=key, Body=b"second", **condition)  # type: ignore[arg-type]
+        s3().put_object(Bucket=bucket, Key=key, Body=b"second", **condition)
 
 
 def _refused(attempt: Callable[[], object]) -> bool:

@@ -6,15 +6,12 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import Any
 
 from reelworks.errors import StorageError, StorageErrorKind
 
-if TYPE_CHECKING:
-    from mypy_boto3_s3.client import S3Client
-
 _lock = threading.Lock()
-_clients: dict[tuple[int, str | None, str | None], S3Client] = {}
+_clients: dict[tuple[int, str | None, str | None], Any] = {}
 
 _KINDS = {
     **dict.fromkeys(("PreconditionFailed", "412"), StorageErrorKind.changed),
@@ -26,7 +23,7 @@ _KINDS = {
 }
 
 
-def s3() -> S3Client:
+def s3() -> Any:
     """The client of this process, made at first use (a forked child makes its own)."""
     key = (os.getpid(), os.environ.get("AWS_ENDPOINT_URL"), os.environ.get("AWS_ACCESS_KEY_ID"))
     with _lock:

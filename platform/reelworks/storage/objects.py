@@ -55,7 +55,7 @@ def list_objects(prefix_uri: str, start_after: str | None = None) -> Iterator[Ob
     token: dict[str, str] = {"StartAfter": start_after} if start_after else {}
     while True:
         with translated(prefix_uri):
-            page = s3().list_objects_v2(Bucket=bucket, Prefix=prefix, **token)  # type: ignore[arg-type]
+            page = s3().list_objects_v2(Bucket=bucket, Prefix=prefix, **token)
         for item in page.get("Contents", []):
             yield ObjectInfo(f"s3://{bucket}/{item['Key']}", bucket, item["Key"], item["ETag"].strip('"'), item["Size"])
         if not page.get("IsTruncated"):
@@ -87,7 +87,7 @@ def get_bytes(uri: str, *, start: int | None = None, length: int | None = None, 
         extra["Range"] = f"bytes={first}-" + (str(first + length - 1) if length is not None else "")
     try:
         with translated(uri):
-            return s3().get_object(Bucket=bucket, Key=key, **extra)["Body"].read()  # type: ignore[arg-type]
+            return s3().get_object(Bucket=bucket, Key=key, **extra)["Body"].read()
     except StorageError as error:
         if error.message in ("InvalidRange", "416"):  # reading from the end onwards, as files allow
             return b""
@@ -134,7 +134,7 @@ def create_file_once(uri: str, path: Path) -> str:
         digest = hashlib.sha256()
         with translated(uri):
             upload = s3().create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
-            parts = []
+            parts: list[dict[str, str | int]] = []
             with path.open("rb") as file:
                 while data := file.read(PART_BYTES):
                     digest.update(data)
@@ -146,7 +146,7 @@ def create_file_once(uri: str, path: Path) -> str:
                 Bucket=bucket,
                 Key=key,
                 UploadId=upload,
-                MultipartUpload={"Parts": parts},  # type: ignore[typeddict-item]
+                MultipartUpload={"Parts": parts},
                 IfNoneMatch="*",
             )
         return digest.hexdigest()
@@ -198,7 +198,7 @@ def delete_prefix(uri: str) -> int:
     for first in range(0, len(keys), 1000):  # S3 takes at most 1,000 keys a request
         batch = [{"Key": key} for key in keys[first : first + 1000]]
         with translated(uri):
-            answer = s3().delete_objects(Bucket=bucket, Delete={"Objects": batch, "Quiet": True})  # type: ignore[typeddict-item]
+            answer = s3().delete_objects(Bucket=bucket, Delete={"Objects": batch, "Quiet": True})
         if answer.get("Errors"):
             raise StorageError(StorageErrorKind.storage, uri, f"{len(answer['Errors'])} objects were not deleted")
     return len(keys)
