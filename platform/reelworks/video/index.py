@@ -30,9 +30,10 @@ COMPLETE_INDEX = ("mov", "avi")
 """Containers whose index, where there is one, names every frame (Matroska's names a few key frames only)."""
 
 
-def read_index(stream: VideoStream, demuxer: str, file_bytes: int) -> Index:
+def read_index(stream: VideoStream, demuxer: str, file_bytes: int, short: bool) -> Index:
     """Count shown, hidden, leading and present frames from the index. No packet is read."""
-    entries = list(stream.index_entries) if demuxer in COMPLETE_INDEX and stream.frames else []
+    complete = demuxer in COMPLETE_INDEX and stream.frames and not (demuxer == "avi" and short)  # its index is its end
+    entries = list(stream.index_entries) if complete else []
     if not entries:
         return Index(1 if demuxer in STILL_DEMUXERS else None, None, 0, 0, None)
     leading = next((at for at, entry in enumerate(entries) if entry.is_keyframe), len(entries))

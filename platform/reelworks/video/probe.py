@@ -66,7 +66,6 @@ def describe(source: FrameStream, first: VideoFrame, orientation: Orientation) -
     stream, index = source.stream, source.index
     aspect = stream.codec_context.sample_aspect_ratio or Fraction(1)
     height, width = displayed_size(first.width, first.height, aspect, orientation)
-    rate = stream.average_rate or stream.guessed_rate or Fraction(0)
     still = source.demuxer in STILL_DEMUXERS
     decoder, reason = "pyav", "the only decoder so far"
     return Probe(
@@ -79,7 +78,7 @@ def describe(source: FrameStream, first: VideoFrame, orientation: Orientation) -
         rotation=90 * orientation.quarter_turns,
         mirrored=orientation.mirrored,
         pixel_aspect=aspect,
-        fps=0.0 if still else float(rate),
+        fps=0.0 if still else float(source.rate()),
         num_frames=index.shown,
         duration_s=None if still else duration_of(source.container, stream),
         start_s=float((stream.start_time or 0) * source.time_base),

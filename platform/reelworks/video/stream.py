@@ -1,15 +1,20 @@
 """Decoded frames of one stream in display order, from its start or from a time, with errors typed."""
 
 import heapq
+from collections import deque
 from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, islice
+from statistics import median
 from typing import BinaryIO
 
+from av.packet import Packet
 from av.video.frame import VideoFrame
 
 from reelworks.errors import VideoError, VideoErrorKind
 from reelworks.video.container import choose_stream, decoder_errors, open_container
+from reelworks.video.extent import boxes_run_out, claimed_bytes
 from reelworks.video.index import Index, check_limits, read_index
 from reelworks.video.limits import Limits
 from reelworks.video.sniff import HEAD_BYTES, sniff
@@ -24,6 +29,15 @@ _MARGINS_S = (0, 2, 10)
 _FRUITLESS_PACKETS = 300
 """Packets without a frame after which a file is given up: ten seconds of video."""
 
+_PACKETS_CAN_BE_LOST = ("mpegts", "mpeg")
+"""Containers made for lossy lines: a packet marked corrupt is one with a gap, not one cut by the end of the file."""
+
+_USUAL_STEPS = 64
+"""Frames from which the usual distance of two frames is taken."""
+
+_PLAUSIBLE_FPS = 240
+_RATE_FRAMES = 9
+
 Timed = tuple[int, VideoFrame]
 
 
@@ -34,19 +48,30 @@ class FrameStream:
         self._file = file
         self._limits = limits
         self.file_bytes = size_of(file)
-        self.demuxer = sniff(file.read(HEAD_BYTES))
+        head = file.read(HEAD_BYTES)
+        self.demuxer = sniff(head)
         self._open()
-        self.index: Index = read_index(self.stream, self.demuxer, self.file_bytes)
+        claimed = claimed_bytes(self.demuxer, head)
+        short = claimed is not None and claimed > self.file_bytes
+        self.index: Index = read_index(self.stream, self.demuxer, self.file_bytes, short)
         check_limits(self.container, self.stream, self.index, limits)
         self.time_base = self.stream.time_base or Fraction(1, 1000)
         self._fresh: Iterator[Timed] | None = None
         self._size: tuple[int, int] | None = None
         self._slots: list[int] = []
+        self._draining = False
+        self._cut = self.index.truncated or short
 
     def _open(self) -> None:
         self._file.seek(0)
-        self.container = open_container(self._file, self.demuxer)
-        self.stream = choose_stream(self.container)
+        try:
+            self.container = open_container(self._file, self.demuxer)
+            self.stream = choose_stream(self.container)
+        except VideoError as error:
+            header = error.kind in (VideoErrorKind.corrupt, VideoErrorKind.no_video_stream)
+            if header and self.demuxer == "mov" and boxes_run_out(self._file, self.file_bytes):
+                raise VideoError(VideoErrorKind.truncated, "The file ends before its index (moov).", 0) from error
+            raise
         self.stream.codec_context.options = {"max_pixels": str(self._limits.max_pixels)}
 
     def close(self) -> None:
@@ -56,11 +81,31 @@ class FrameStream:
     def first_frame(self) -> VideoFrame:
         """Decode the first frame; it is kept and comes again from `from_start`. Raises VideoError."""
         frames = self._checked()
-        first = next(frames, None)
+        try:
+            first = next(frames, None)
+        except VideoError as error:
+            raise VideoError(error.kind, error.message, 0) from error
         if first is None:
-            raise VideoError(VideoErrorKind.corrupt, "No frame can be decoded.", 0)
+            kind = VideoErrorKind.truncated if self._cut else VideoErrorKind.corrupt
+            raise VideoError(kind, "No frame can be decoded.", 0)
         self._fresh = chain([first], frames)
         return first[1]
+
+    def rate(self) -> Fraction:
+        """Mean frames a second by the header, or by the first frames where the header has only its clock's rate."""
+        rate = self.stream.average_rate or self.stream.guessed_rate or Fraction(0)
+        if rate <= _PLAUSIBLE_FPS or self.index.shown is not None or self._fresh is None:
+            return rate
+        peeked: list[Timed] = []
+        rest = self._fresh
+        try:
+            peeked.extend(islice(rest, _RATE_FRAMES))
+        except VideoError:
+            self._fresh = None  # decoding starts again, meets the same error, and reports it
+            return rate
+        self._fresh = chain(peeked, rest)
+        ticks = peeked[-1][0] - peeked[0][0]
+        return (len(peeked) - 1) / (ticks * self.time_base) if ticks else rate
 
     def from_start(self) -> Iterator[Timed]:
         """Every frame that is shown, with its integer timestamp, strictly increasing; then what was wrong is raised."""
@@ -119,36 +164,61 @@ class FrameStream:
         count = 0
         for count, timed in enumerate(self._ordered(self._decoded()), start=1):  # noqa: B007
             yield timed
-        if self.index.truncated:
-            raise VideoError(VideoErrorKind.truncated, f"The file ends after {count} of {self.index.shown} frames.")
+        if self._cut:
+            total = f" of {self.index.shown}" if self.index.shown is not None else ""
+            raise VideoError(VideoErrorKind.truncated, f"The file ends early, after {count}{total} frames.")
         if self.index.shown is not None and count < self.index.shown:
             message = f"The index names {self.index.shown} frames, {count} can be decoded."
             raise VideoError(VideoErrorKind.count_mismatch, message)
 
     def _decoded(self) -> Iterator[VideoFrame]:
-        """Frames as the decoder gives them."""
+        """Frames as the decoder gives them; ends where the file is cut."""
         fruitless = 0
-        self._slots = []
+        self._slots, self._draining = [], False
         packets = self.container.demux(self.stream)
-        while True:
-            kind = VideoErrorKind.truncated if self.index.truncated else VideoErrorKind.corrupt
-            with decoder_errors("Decoding stopped", kind):
+        while not self._draining:
+            with self._typed_errors():
                 packet = next(packets, None)
                 if packet is None:
                     return
-                frames = packet.decode()
-            if self.demuxer == "avi" and packet.size and packet.dts is not None and (self._slots or packet.is_keyframe):
+                self._draining = not packet.size or self._cut_inside(packet)
+                frames = self.stream.decode(None if self._draining else packet)
+            if self.demuxer == "avi" and packet.dts is not None and (self._slots or packet.is_keyframe):
                 heapq.heappush(self._slots, packet.dts)
             fruitless = 0 if frames else fruitless + 1
             if fruitless > _FRUITLESS_PACKETS + self.index.leading + self.index.hidden:
-                raise VideoError(VideoErrorKind.corrupt, f"{fruitless} packets in a row give no frame.")
+                raise VideoError(VideoErrorKind.corrupt, f"{fruitless} packets in a row give no frame.", 0)
             yield from frames
+
+    def _cut_inside(self, packet: Packet) -> bool:
+        """True where the file ends inside this packet. Raises VideoError `corrupt` for a damaged one."""
+        if not packet.is_corrupt:
+            return False
+        if self.demuxer in _PACKETS_CAN_BE_LOST:
+            raise VideoError(VideoErrorKind.corrupt, "Packets of the transport stream are missing or damaged.")
+        self._cut = True
+        return True
+
+    @contextmanager
+    def _typed_errors(self) -> Iterator[None]:
+        """FFmpeg's complaints while decoding: `truncated` in a file that is shorter than it says, else `corrupt`."""
+        try:
+            with decoder_errors("Decoding stopped", VideoErrorKind.corrupt):
+                yield
+        except VideoError as error:
+            self._cut = self._cut or (self.demuxer == "mov" and boxes_run_out(self._file, self.file_bytes))
+            if self._cut and error.kind is VideoErrorKind.corrupt:
+                raise VideoError(VideoErrorKind.truncated, f"The file ends early. {error.message}") from error
+            raise
 
     def _ordered(self, frames: Iterator[VideoFrame]) -> Iterator[Timed]:
         """Frames with strictly increasing timestamps and one size. Raises VideoError."""
         last: int | None = None
+        steps: deque[int] = deque(maxlen=_USUAL_STEPS)
         for frame in frames:
             pts = self._timestamp(frame, last)
+            if self._draining and self._cut and steps and last is not None and 2 * (pts - last) > 3 * median(steps):
+                return  # the frames shown in between were lost with the end of the file: the good prefix ends here
             if frame.is_corrupt:
                 at_s = float(pts * self.time_base)
                 raise VideoError(VideoErrorKind.corrupt, f"The frame at {at_s:.3f} s is damaged.")
@@ -159,14 +229,17 @@ class FrameStream:
                 raise VideoError(VideoErrorKind.resolution_change, f"The picture's size changes {change}.")
             if last is not None and pts < last:
                 raise VideoError(VideoErrorKind.corrupt, f"Timestamps go backwards, from {last} to {pts}.")
-            if last is None or pts > last:  # a second frame at the same instant is never seen
+            if last is None:
+                yield pts, frame
+            elif pts > last:  # a second frame at the same instant is never seen
+                steps.append(pts - last)
                 yield pts, frame
             last = pts
 
     def _timestamp(self, frame: VideoFrame, last: int | None) -> int:
         """The frame's presentation time; where the container leaves it out, the place it has in the stream's rate."""
         if self.demuxer == "avi" and self._slots:
-            # AVI has one slot of equal length a frame and no presentation times: the n-th frame shown has the n-th slot.
+            # AVI has a slot of equal length for each frame and no presentation times: the n-th shown has the n-th slot.
             return heapq.heappop(self._slots)
         rate = self.stream.guessed_rate or self.stream.average_rate or Fraction(25)
         step = max(1, round(1 / (rate * self.time_base)))
