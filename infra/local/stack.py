@@ -142,6 +142,8 @@ class Stack:
             "RAY_AUTH_TOKEN_PATH": str(token),
             "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
             "RAY_USAGE_STATS_ENABLED": "0",
+            # Ray replaces 127.0.0.1 by the host's outer address unless clusters are off; then it listens on loopback.
+            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "DO_NOT_TRACK": "true",
             "DS_ACCELERATOR": "cpu",
@@ -159,6 +161,7 @@ class Stack:
         return {
             **inherited,
             **own,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",  # `python` in a job's entry point
             MARKER: str(self.folder),
             "RAY_prestart_worker_first_driver": "0",
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
