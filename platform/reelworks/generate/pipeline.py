@@ -60,6 +60,24 @@ class VideoPipeline:
         vae, text = (resolve_model(f"{config[part]['uri']}#{config[part]['digest']}") for part in ("vae", "text_encoder"))
         return cls.load(dit_folder, vae.path, text.path, device)
 
+    @classmethod
+    def open(cls, dit_folder: Path, device: str = "cpu") -> "VideoPipeline":
+        """As `load`, with the VAE and the text encoder that the DiT's own `config.json` names."""
+        # Opening a URI needs boto3 and MLflow, which `load` does without.
+        from reelworks.resolve import resolve_model
+
+        config = read_config(dit_folder, "dit")
+        vae, text = (resolve_model(config[part]["source"]).path for part in ("vae", "text_encoder"))
+        return cls.load(dit_folder, vae, text, device)
+
+    def request(self, prompt: str, **asked: float | None) -> GenerationRequest:
+        """A request for `prompt`; what isn't asked, or is None, takes the checkpoint's defaults. UserError outside
+        the limits."""
+        given = {name: value for name, value in asked.items() if value is not None}
+        request = self.defaults.request(prompt, **given)
+        validate(request, self.engine.limits, self.engine.strides)
+        return request
+
     def generate(
         self, requests: Sequence[GenerationRequest], progress: Callable[[int, int], None] | None = None
     ) -> list[NDArray[np.uint8]]:

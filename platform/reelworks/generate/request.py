@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from reelworks.errors import UserError
@@ -71,7 +71,7 @@ class Defaults:
 
     def request(self, prompt: str, **asked: float | int) -> GenerationRequest:
         """A request for `prompt` with the fields in `asked` set and these defaults for the others."""
-        return GenerationRequest(prompt=prompt, **{**vars(self), **asked})  # type: ignore[arg-type]
+        return replace(GenerationRequest(prompt=prompt, **vars(self)), **asked)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
