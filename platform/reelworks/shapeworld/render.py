@@ -24,7 +24,13 @@ class Rendered:
 
 def render_clip(spec: ClipSpec, width: int, height: int, num_frames: int) -> Rendered:
     """The scene from its first moment to its last in `num_frames` frames; one frame is the moment in the middle."""
-    time = np.linspace(0, 1, num_frames, dtype=np.float32) if num_frames > 1 else np.full(1, 0.5, np.float32)
+    moments = np.linspace(0, 1, num_frames) if num_frames > 1 else np.full(1, 0.5)
+    return render_moments(spec, width, height, moments)
+
+
+def render_moments(spec: ClipSpec, width: int, height: int, moments: NDArray[np.floating]) -> Rendered:
+    """The scene at moments (T,), 0 the first and 1 the last."""
+    time = np.asarray(moments, np.float32)
     y, x = np.meshgrid(np.arange(height) + np.float32(0.5), np.arange(width) + np.float32(0.5), indexing="ij")
     image = _background(spec.background, time, x / width, y / height)  # (T, H, W, 3)
     if spec.second is not None:
@@ -69,14 +75,14 @@ def _coverage(spec: ShapeSpec, time: Floats, x: Floats, y: Floats, width: int, h
 def signed_distance(shape: Shape, dx: Floats, dy: Floats, diameter: float) -> Floats:
     """Distance to the outline, negative inside; exact near edges, an upper bound of it beyond corners."""
     if shape == Shape.circle:
-        return np.hypot(dx, dy) - diameter / 2
+        return np.asarray(np.hypot(dx, dy) - diameter / 2, np.float32)
     if shape == Shape.square:
-        return np.maximum(np.abs(dx), np.abs(dy)) - 0.44 * diameter
+        return np.asarray(np.maximum(np.abs(dx), np.abs(dy)) - 0.44 * diameter, np.float32)
     # An upright triangle, 1.16 wide and 1.04 high, centred on its bounding box.
     half_width, half_height = 0.58 * diameter, 0.52 * diameter
-    slope = np.hypot(2 * half_height, half_width)
+    slope = float(np.hypot(2 * half_height, half_width))
     side = (np.abs(dx) * 2 * half_height - (dy + half_height) * half_width) / slope
-    return np.maximum(side, dy - half_height)
+    return np.asarray(np.maximum(side, dy - half_height), np.float32)
 
 
 def _bar_coverage(spec: BarSpec, x: Floats, y: Floats, width: int, height: int) -> Floats:

@@ -25,7 +25,7 @@ from reelworks.shapeworld.attributes import (
 # Small and large stay apart by a quarter of the frame's short side or more: 11 and 17 px of 32.
 DIAMETER: dict[Size, tuple[float, float]] = {Size.small: (0.33, 0.38), Size.large: (0.52, 0.58)}
 SECOND_DIAMETER = (0.20, 0.24)
-GREY: dict[Background, tuple[float, float]] = {Background.dark: (70.0, 95.0), Background.light: (150.0, 175.0)}
+GREY: dict[Background, tuple[float, float]] = {Background.dark: (58.0, 80.0), Background.light: (165.0, 187.0)}
 DIRECTION: dict[Motion, tuple[int, int]] = {
     Motion.left: (-1, 0),
     Motion.right: (1, 0),
@@ -89,8 +89,11 @@ class ClipSpec:
     bar: BarSpec | None = None
 
 
-def sample_attributes(rng: np.random.Generator, split: Split) -> Attributes:
-    """Attributes drawn evenly over the split's triples; a second shape only beside a moving one (it stands still)."""
+def sample_attributes(rng: np.random.Generator, split: Split, background: Background | None = None) -> Attributes:
+    """Attributes drawn evenly over the split's triples, the background's shade drawn too where none is given.
+
+    A second shape stands only beside a moving one, a bar only in front of a moving one.
+    """
     choices = triples(split)
     colour, shape, motion = choices[int(rng.integers(len(choices)))]
     extra = Extra.none
@@ -101,7 +104,7 @@ def sample_attributes(rng: np.random.Generator, split: Split) -> Attributes:
         shape=shape,
         motion=motion,
         size=list(Size)[int(rng.integers(2))],
-        background=list(Background)[int(rng.integers(2))],
+        background=background or list(Background)[int(rng.integers(2))],
         camera=Camera.pan if rng.random() < PAN_SHARE else Camera.still,
         extra=extra,
     )
