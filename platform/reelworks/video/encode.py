@@ -38,6 +38,8 @@ ENCODERS: Mapping[str, _Encoder] = {
 
 _AV1_MIN_PX = 64
 """SVT-AV1 writes outside its memory on smaller pictures."""
+_HEVC_MIN_WIDTH_PX = 64
+"""x265 writes outside its memory on narrower pictures (seen at 32 to 48): the process dies later, anywhere."""
 
 MUXERS: Mapping[str, str] = {
     "mp4": "mp4", "mov": "mov", "mkv": "matroska", "webm": "webm", "avi": "avi", "ts": "mpegts", "mpg": "vob",
@@ -130,6 +132,8 @@ def _choose(frames: np.ndarray, codec: str, container: str) -> tuple[_Encoder, s
         raise ValueError(f"No muxer for container {container!r}; choose one of {', '.join(MUXERS)}.")
     if codec == "av1" and min(frames.shape[1:3]) < _AV1_MIN_PX:
         raise ValueError(f"AV1 is encoded from {_AV1_MIN_PX}x{_AV1_MIN_PX} pixels on, got {frames.shape[1:3]}.")
+    if codec == "hevc" and frames.shape[2] < _HEVC_MIN_WIDTH_PX:
+        raise ValueError(f"HEVC is encoded from a width of {_HEVC_MIN_WIDTH_PX} pixels on, got {frames.shape[1:3]}.")
     return ENCODERS[codec], MUXERS[container]
 
 
