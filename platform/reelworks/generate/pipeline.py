@@ -104,7 +104,7 @@ class VideoPipeline:
         places: dict[str, int] = {}
         waiting = list(enumerate(zip(requests, texts, strict=True)))[::-1]
         while waiting or places:
-            while waiting and (not places or self._has_room(waiting[-1][1][0])):
+            while waiting and (not places or self.has_room(waiting[-1][1][0])):
                 place, (request, text) = waiting.pop()
                 places[self.engine.admit(request, text)] = place
             for event in self.engine.step():
@@ -121,7 +121,8 @@ class VideoPipeline:
         pixels = self.vae.decode(self.vae.raw_latents(latents[None]))[0]
         return fit(to_frames(pixels).cpu().numpy(), request)
 
-    def _has_room(self, request: GenerationRequest) -> bool:
+    def has_room(self, request: GenerationRequest) -> bool:
+        """Whether a request may join those that are active without costing more memory than it saves time."""
         strides = self.engine.strides
         asked = [request, *(state.request for state in self.engine.active.values())]
         tokens = sum(num_tokens(one, strides) * (1 if one.guidance == 1 else 2) for one in asked)
