@@ -1,23 +1,35 @@
 """The public way from a source to its probe and its frames."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from reelworks.video.frames import Frames
 from reelworks.video.limits import Limits
 from reelworks.video.probe import Probe
-from reelworks.video.reader import BATCH_BYTES, Reader
+from reelworks.video.reader import BATCH_BYTES
+from reelworks.video.sandbox import SandboxedReader
 from reelworks.video.source import Source, open_source
 
 
-def probe(source: Source, limits: Limits | None = None) -> Probe:
-    """Read a source's header, index and first frame. Raises VideoError, and StorageError for URIs."""
+@contextmanager
+def open_video(source: Source, limits: Limits | None = None, whole: bool = False) -> Iterator[SandboxedReader]:
+    """Open a source once for its `probe` and several calls of `frames` and `batches`; its index is read once.
+
+    `whole` says that most of it will be read. Raises VideoError, StorageError for URIs, OSError for paths.
+    """
     file, ours = open_source(source)
     try:
-        with Reader(file, limits) as reader:
-            return reader.probe
+        with SandboxedReader(file, limits, whole) as reader:
+            yield reader
     finally:
         if ours:
             file.close()
+
+
+def probe(source: Source, limits: Limits | None = None) -> Probe:
+    """Read a source's header, index and first frame. Raises as `open_video` does."""
+    with open_video(source, limits) as reader:
+        return reader.probe
 
 
 def decode(
@@ -37,13 +49,9 @@ def decode(
     With `partial`, a truncated or corrupt source gives its good prefix with `Frames.error` instead of raising.
     Raises VideoError with the number of good frames, StorageError for URIs, ValueError for both span_s and times_s.
     """
-    file, ours = open_source(source)
-    try:
-        with Reader(file, limits) as reader:
-            return reader.frames(span_s, times_s, size, partial, interpolation)
-    finally:
-        if ours:
-            file.close()
+    whole = span_s is None and times_s is None
+    with open_video(source, limits, whole) as reader:
+        return reader.frames(span_s, times_s, size, partial, interpolation)
 
 
 def iter_frames(
@@ -59,10 +67,5 @@ def iter_frames(
 
     A damaged source gives what is good first; its last batch carries `error`. Raises as `decode` does otherwise.
     """
-    file, ours = open_source(source)
-    try:
-        with Reader(file, limits) as reader:
-            yield from reader.batches(span_s, size, interpolation, batch_bytes)
-    finally:
-        if ours:
-            file.close()
+    with open_video(source, limits, whole=span_s is None) as reader:
+        yield from reader.batches(span_s, size, interpolation, batch_bytes)

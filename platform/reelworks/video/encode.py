@@ -9,6 +9,7 @@ import av
 import numpy as np
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 
@@ -85,12 +86,15 @@ def encode_video(
         context.options = dict(encoder.options) | dict(options or {})
         if pixel_aspect is not None:
             context.sample_aspect_ratio = pixel_aspect
+        converter = VideoReformatter()
         ticks = 1
         if pts is not None:
             ticks = 1000
             context.time_base = 1 / (rate * ticks)
         for index, picture in enumerate(frames):
             frame = VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+            # Converted here with one thread: the encoder's own conversion starts a pool of them for every frame.
+            frame = converter.reformat(frame, format=context.pix_fmt, threads=1)
             frame.pts = index if pts is None else pts[index]
             frame.time_base = 1 / (rate * ticks)
             file.mux(stream.encode(frame))

@@ -4,6 +4,7 @@ Shapes: T frames, H W rows and columns.
 """
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -90,7 +91,7 @@ class Renderer:
         """Fill `out`, uint8 (H, W, 3)."""
         height, width = self._stored
         rgb = self._reformatter.reformat(
-            frame, width=width, height=height, format="rgb24", interpolation=self._interpolation
+            frame, width=width, height=height, format="rgb24", interpolation=self._interpolation, threads=1
         )
         plane = rgb.planes[0]
         rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
@@ -104,14 +105,24 @@ def displayed_size(width: int, height: int, pixel_aspect: Fraction, orientation:
     return (seen_width, height) if orientation.swaps_sides else (height, seen_width)
 
 
+Allocate = Callable[[tuple[int, ...]], np.ndarray]
+"""Makes an uninitialised uint8 array of a shape."""
+
+
+def allocate_private(shape: tuple[int, ...]) -> np.ndarray:
+    """Memory of this process."""
+    return np.empty(shape, np.uint8)
+
+
 class Collector:
     """Grows one array of pictures; refuses to grow beyond a limit."""
 
-    def __init__(self, height: int, width: int, expected: int, limit_bytes: int):
+    def __init__(self, height: int, width: int, expected: int, limit_bytes: int, allocate: Allocate):
         self._shape = (height, width, 3)
         self._limit = max(1, limit_bytes // (height * width * 3))
         # Pages that are never written cost nothing, so a generous guess is free.
-        self._pictures = np.empty((min(max(1, expected), self._limit), *self._shape), np.uint8)
+        self._allocate = allocate
+        self._pictures = allocate((min(max(1, expected), self._limit), *self._shape))
         self._pts: list[int] = []
 
     def __len__(self) -> int:
@@ -124,7 +135,7 @@ class Collector:
             message = f"More than {count:,} frames of {self._shape[1]}x{self._shape[0]} were asked for at once."
             raise VideoError(VideoErrorKind.oversize, message)
         if count == len(self._pictures):
-            grown = np.empty((min(2 * count, self._limit), *self._shape), np.uint8)
+            grown = self._allocate((min(2 * count, self._limit), *self._shape))
             grown[:count] = self._pictures
             self._pictures = grown
         self._pts.append(pts)

@@ -12,7 +12,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 from reelworks.errors import VideoError, VideoErrorKind
-from reelworks.video.frames import Collector, Frames, Renderer, orientation_of
+from reelworks.video.frames import Allocate, Collector, Frames, Renderer, allocate_private, orientation_of
 from reelworks.video.limits import Limits
 from reelworks.video.probe import Probe, describe
 from reelworks.video.stream import FrameStream
@@ -51,13 +51,14 @@ class Reader:
         size: tuple[int, int] | None = None,
         partial: bool = False,
         interpolation: str = "bicubic",
+        allocate: Allocate = allocate_private,
     ) -> Frames:
         """Decode the whole source, a span or single times; see `reelworks.video.decode`."""
         if span_s is not None and times_s is not None:
             raise ValueError("span_s and times_s can't both be given; choose one.")
         renderer = self._renderer(size, interpolation)
         expected = len(times_s) if times_s is not None else self._expected(span_s)
-        out = Collector(renderer.height, renderer.width, expected, self.limits.max_decoded_bytes)
+        out = Collector(renderer.height, renderer.width, expected, self.limits.max_decoded_bytes, allocate)
         error = None
         try:
             if times_s is not None:
@@ -78,6 +79,7 @@ class Reader:
         size: tuple[int, int] | None = None,
         interpolation: str = "bicubic",
         batch_bytes: int = BATCH_BYTES,
+        allocate: Allocate = allocate_private,
     ) -> Iterator[Frames]:
         """Frames in display order, a batch at a time, so that memory doesn't grow with the length.
 
@@ -86,7 +88,7 @@ class Reader:
         renderer = self._renderer(size, interpolation)
         per_batch = max(1, batch_bytes // (renderer.height * renderer.width * 3))
         room = per_batch * renderer.height * renderer.width * 3
-        out = Collector(renderer.height, renderer.width, per_batch, room)
+        out = Collector(renderer.height, renderer.width, per_batch, room, allocate)
         count = 0
         try:
             for pts, frame in self._within(span_s):
@@ -94,7 +96,7 @@ class Reader:
                 count += 1
                 if len(out) == per_batch:
                     yield out.frames(self.probe.time_base, "pyav")
-                    out = Collector(renderer.height, renderer.width, per_batch, room)
+                    out = Collector(renderer.height, renderer.width, per_batch, room, allocate)
         except VideoError as reason:
             yield out.frames(self.probe.time_base, "pyav", VideoError(reason.kind, reason.message, count))
             return

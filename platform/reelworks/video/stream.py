@@ -241,6 +241,8 @@ class FrameStream:
         if self.demuxer == "avi" and self._slots:
             # AVI has a slot of equal length for each frame and no presentation times: the n-th shown has the n-th slot.
             return heapq.heappop(self._slots)
+        if frame.pts is not None and self.demuxer != "mpeg":
+            return frame.pts
         rate = self.stream.guessed_rate or self.stream.average_rate or Fraction(25)
         step = max(1, round(1 / (rate * self.time_base)))
         # A program stream times only the first frame of each of its packets, and the parser may give that time twice.

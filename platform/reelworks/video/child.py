@@ -1,0 +1,142 @@
+"""The worker's end of a decoding child: start it, ask it, notice that it hangs or dies, kill it."""
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+from reelworks.errors import VideoError, VideoErrorKind
+from reelworks.video import wire
+
+_START = """
+import json, sys
+sys.path[:] = json.loads(sys.argv[1])
+from reelworks.video.worker import main
+main(int(sys.argv[2]), int(sys.argv[3]))
+"""
+
+_START_S = 60.0
+"""Wall seconds for a child to import its libraries on a busy machine."""
+
+_GLANCE_S = 0.5
+"""How often a silent child's CPU clock is looked at."""
+
+ReadAt = Callable[[int, int], bytes]
+"""(offset, count) to bytes of the source."""
+
+
+class ChildGone(Exception):
+    """The child died or was killed; `kind` is `timeout` or `crashed`."""
+
+    def __init__(self, kind: VideoErrorKind, message: str):
+        super().__init__(kind, message)
+        self.kind = kind
+        self.message = message
+
+
+class DecodingChild:
+    """One child process. Not thread-safe: the pool hands it to one caller at a time."""
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        arguments = [json.dumps([path for path in sys.path if path]), str(theirs.fileno()), str(os.getpid())]
+        # No site packages' start-up code, no credentials, one thread for every library that would take more.
+        environment = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        self._process = subprocess.Popen(
+            [sys.executable, "-S", "-c", _START, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=environment | {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ},
+            pass_fds=[theirs.fileno()],
+            start_new_session=True,  # Ctrl-C reaches the worker, which then closes the socket
+        )
+        theirs.close()
+        self._channel = ours
+        self.pid = self._process.pid
+        self.started = False
+        self.confined = False
+
+    def ask(
+        self,
+        message: wire.Message,
+        data: bytes | memoryview = b"",
+        descriptor: int | None = None,
+        read_at: ReadAt | None = None,
+        stall_s: float = 30.0,
+    ) -> tuple[wire.Message, int | None]:
+        """Send one request and wait for its answer, reading the source for the child meanwhile.
+
+        Raises ChildGone; VideoError, ValueError as the child met them; what `read_at` raises (the child is killed then,
+        since it stands in the middle of a read).
+        """
+        try:
+            if not self.started:
+                ready, _, _ = self._wait(_START_S)
+                self.confined = bool(ready["ready"])
+                self.started = True
+            wire.send(self._channel, message, data, descriptor)
+            while True:
+                answer, _, received = self._wait(stall_s)
+                if "read" not in answer:
+                    return _checked(answer), received
+                assert read_at is not None
+                offset, count = answer["read"]
+                wire.send(self._channel, {"ok": True}, read_at(int(offset), min(int(count), wire.READ_BYTES)))
+        except (EOFError, BrokenPipeError, ConnectionError) as error:
+            raise self._post_mortem() from error
+
+    def stop(self) -> None:
+        """Kill the child and take its exit status."""
+        self._channel.close()
+        self._process.kill()
+        self._process.wait()
+
+    def _wait(self, stall_s: float) -> tuple[wire.Message, bytes, int | None]:
+        """The next packet. Raises ChildGone(timeout) where the child makes no progress, EOFError where it died."""
+        used, since = self._cpu_ticks(), time.monotonic()
+        while not select.select([self._channel], [], [], min(_GLANCE_S, stall_s))[0]:
+            now = self._cpu_ticks()
+            if now != used:
+                used, since = now, time.monotonic()
+            elif time.monotonic() - since > stall_s:
+                raise ChildGone(VideoErrorKind.timeout, f"Decoding made no progress for {stall_s:g} s")
+        return wire.receive(self._channel)
+
+    def _cpu_ticks(self) -> int:
+        """User and system time of the child, in clock ticks; -1 when it is gone."""
+        try:
+            with open(f"/proc/{self.pid}/stat", "rb") as file:
+                fields = file.read().rpartition(b")")[2].split()
+            return int(fields[11]) + int(fields[12])
+        except (OSError, IndexError):
+            return -1
+
+    def _post_mortem(self) -> ChildGone:
+        """Why the child is gone, from its exit status."""
+        try:
+            status = self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            return ChildGone(VideoErrorKind.crashed, "The decoder closed its connection")
+        if status == -signal.SIGXCPU:
+            return ChildGone(VideoErrorKind.timeout, "Decoding used up its CPU seconds")
+        cause = signal.Signals(-status).name if status < 0 else f"exit status {status}"
+        return ChildGone(VideoErrorKind.crashed, f"The decoder died ({cause})")
+
+
+def _checked(answer: wire.Message) -> wire.Message:
+    """The answer, or what the child met raised here."""
+    if "error" in answer:
+        raise wire.unpack_error(answer["error"])
+    if "failed" in answer:
+        if answer["type"] == "MemoryError":
+            raise VideoError(VideoErrorKind.oversize, "Decoding needs more memory than it may have.")
+        if answer["type"] == "ValueError":
+            raise ValueError(answer["failed"])
+        raise VideoError(VideoErrorKind.corrupt, f"The file can't be read: {answer['failed']}.")
+    return answer

@@ -1,0 +1,165 @@
+"""The decoding child: one process without rights that opens one source at a time and answers over a socket."""
+
+import importlib
+import io
+import os
+import pkgutil
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from typing import BinaryIO, cast
+
+import av
+import numpy as np
+
+from reelworks.errors import VideoError
+from reelworks.video import confine, wire
+from reelworks.video.frames import Frames
+from reelworks.video.limits import Limits
+from reelworks.video.reader import Reader
+
+
+class _RemoteFile(io.RawIOBase):
+    """A file whose bytes the worker reads for us."""
+
+    def __init__(self, channel: socket.socket, size: int):
+        self._channel = channel
+        self._size = size
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._at = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence] + offset
+        return self._at
+
+    def read(self, count: int = -1) -> bytes:
+        count = min(self._size - self._at if count < 0 else count, wire.READ_BYTES)
+        if count <= 0:
+            return b""
+        wire.send(self._channel, {"read": [self._at, count]})
+        message, data, _ = wire.receive(self._channel)
+        if not message["ok"]:
+            raise OSError("The source can't be read.")
+        self._at += len(data)
+        return data
+
+
+class Child:
+    """Answers requests until the worker closes the socket."""
+
+    def __init__(self, channel: socket.socket, memory: confine.MemoryLimit, confined: bool):
+        self._channel = channel
+        self._memory = memory
+        self._confined = confined
+        self._reader: Reader | None = None
+        self._file: BinaryIO | None = None
+        self._batches: Iterator[Frames] | None = None
+        self._pages = wire.SharedPages("frames")
+
+    def serve(self) -> None:
+        wire.send(self._channel, {"ready": self._confined})
+        while True:
+            try:
+                message, data, descriptor = wire.receive(self._channel)
+            except EOFError:
+                return
+            try:
+                self._answer(message, data, descriptor)
+            except VideoError as error:
+                wire.send(self._channel, {"error": wire.pack_error(error)})
+            except (ValueError, OSError, MemoryError) as error:
+                wire.send(self._channel, {"failed": f"{error}", "type": type(error).__name__})
+
+    def _answer(self, message: wire.Message, data: bytes, descriptor: int | None) -> None:
+        call = message["call"]
+        if call == "open":
+            self._open(message, descriptor)
+            return
+        if call == "close":
+            self._close()
+            wire.send(self._channel, {"closed": True})
+            return
+        assert self._reader is not None
+        confine.limit_cpu(self._reader.limits.cpu_s)
+        span_s = tuple(message["span_s"]) if message.get("span_s") else None
+        size = tuple(message["size"]) if message.get("size") else None
+        if call == "batches":
+            self._batches = self._reader.batches(
+                span_s, size, message["interpolation"], message["batch_bytes"], self._allocate
+            )
+            wire.send(self._channel, {"started": True})
+        elif call == "next":
+            assert self._batches is not None
+            self._send_frames(next(self._batches, None))
+        else:
+            times_s = np.frombuffer(data, "<f8").tolist() if message["times"] else None
+            frames = self._reader.frames(
+                span_s, times_s, size, message["partial"], message["interpolation"], self._allocate
+            )
+            self._send_frames(frames)
+
+    def _open(self, message: wire.Message, descriptor: int | None) -> None:
+        self._close()
+        limits = Limits(**message["limits"])
+        confine.limit_cpu(limits.cpu_s)
+        self._memory.set(limits.memory_bytes)
+        if descriptor is None:
+            self._file = cast(BinaryIO, _RemoteFile(self._channel, message["size"]))
+        else:
+            self._file = os.fdopen(descriptor, "rb", buffering=0)
+        self._reader = Reader(self._file, limits)
+        wire.send(self._channel, {"probe": wire.pack_probe(self._reader.probe)})
+
+    def _allocate(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Pages for the result; they come on top of the decoder's memory, and have their own limit."""
+        assert self._reader is not None
+        self._memory.set(self._reader.limits.memory_bytes + int(np.prod(shape, dtype=np.int64)))
+        return self._pages.allocate(shape)
+
+    def _send_frames(self, frames: Frames | None) -> None:
+        if frames is None:
+            wire.send(self._channel, {"end": True})
+            return
+        wire.send(self._channel, {"frames": wire.pack_frames(frames, self._pages)}, descriptor=self._pages.descriptor)
+        self._pages.release()
+
+    def _close(self) -> None:
+        self._batches = None
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def main(descriptor: int, parent: int) -> None:
+    """Serve on the inherited socket until the worker is gone."""
+    threading.Thread(target=_follow, args=(parent,), daemon=True).start()
+    memory = confine.MemoryLimit()
+    _import_all_of_av()
+    confined = confine.forbid_files_and_network()
+    Child(socket.socket(fileno=descriptor), memory, confined).serve()
+
+
+def _import_all_of_av() -> None:
+    """PyAV imports some of its modules when it first meets a kind of stream; by then no file can be opened."""
+    for module in pkgutil.walk_packages(av.__path__, "av."):
+        if module.name not in ("av.__main__", "av.datasets"):
+            importlib.import_module(module.name)
+
+
+def _follow(parent: int) -> None:
+    """End this process when the worker has died, even in the middle of a decode that never returns."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(0)
