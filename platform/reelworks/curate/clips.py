@@ -8,14 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO
+from fractions import Fraction
 
 import numpy as np
 
 from reelworks import schema, video
 from reelworks.config import Section
 from reelworks.curate.shots import ShotSpec, Span, find_spans
-from reelworks.curate.sources import Source, open_source
+from reelworks.curate.sources import Opened, Source, open_source
 
 
 class ClipSpec(Section):
@@ -82,17 +82,25 @@ def crop(frames: np.ndarray, height: int, width: int) -> np.ndarray:
     return np.ascontiguousarray(frames[:, top : top + height, left : left + width])
 
 
-def clip_row(source: Source, probe: video.Probe, span: Span, spec: ClipSpec) -> schema.ClipRow | None:
+def clip_row(
+    source: Source,
+    native_height: int,
+    native_width: int,
+    native_fps: float,
+    time_base: Fraction,
+    span: Span,
+    spec: ClipSpec,
+) -> schema.ClipRow | None:
     """The row of a span; None where the picture is smaller than one multiple of the patch."""
-    native_fps = probe.fps or spec.fps  # a still tells no rate
+    native_fps = native_fps or spec.fps  # a still tells no rate
     fps, count = num_frames(span, native_fps, spec)
-    size = geometry(probe.height, probe.width, count, spec)
+    size = geometry(native_height, native_width, count, spec)
     if size is None:
         return None
     area = (size.height // spec.spatial_stride) * (size.width // spec.spatial_stride)
     source_id = source.source_id
     return schema.ClipRow(
-        clip_id=schema.clip_id(source_id, span.first_pts, span.last_pts, str(probe.time_base)),
+        clip_id=schema.clip_id(source_id, span.first_pts, span.last_pts, str(time_base)),
         source_id=source_id,
         source_uri=source.uri,
         source_etag=source.etag,
@@ -100,8 +108,8 @@ def clip_row(source: Source, probe: video.Probe, span: Span, spec: ClipSpec) -> 
         end_s=span.end_s,
         width=size.width,
         height=size.height,
-        native_width=probe.width,
-        native_height=probe.height,
+        native_width=native_width,
+        native_height=native_height,
         native_fps=native_fps,
         native_num_frames=span.num_frames,
         fps=fps,
@@ -111,7 +119,7 @@ def clip_row(source: Source, probe: video.Probe, span: Span, spec: ClipSpec) -> 
 
 
 def clip_frames(
-    opened: str | bytes | BinaryIO, rows: Sequence[schema.ClipRow], spans: Sequence[Span], spec: ClipSpec
+    opened: Opened, rows: Sequence[schema.ClipRow], spans: Sequence[Span], spec: ClipSpec
 ) -> list[np.ndarray]:
     """Frames uint8 (T, H, W, 3) of clips of one source, 1:1; one decoder pass for each size. Raises VideoError."""
     frames: dict[int, np.ndarray] = {}
@@ -123,7 +131,7 @@ def clip_frames(
     for size, indexes in by_size.items():
         times = [frame_times(spans[i], rows[i].native_fps, spec) for i in indexes]
         decoded = video.decode(
-            opened, times_s=np.concatenate(times), size=(size.scaled_height, size.scaled_width)
+            opened, times_s=np.concatenate(times).tolist(), size=(size.scaled_height, size.scaled_width)
         ).frames
         ends = np.cumsum([len(t) for t in times])
         for i, end in zip(indexes, ends, strict=True):
@@ -139,6 +147,6 @@ def clips_of_source(source: Source, spec: ClipSpec) -> Iterator[tuple[schema.Cli
     opened = open_source(source)
     probe = video.probe(opened)
     for span in find_spans(opened, probe, spec.shots):
-        row = clip_row(source, probe, span, spec)
+        row = clip_row(source, probe.height, probe.width, probe.fps, probe.time_base, span, spec)
         if row is not None:
             yield row, clip_frames(opened, [row], [span], spec)[0]

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from reelworks import video
 from reelworks.config import Section
+from reelworks.curate.sources import Opened
 from reelworks.video.frames import seconds
 
 # Where a header tells no rate (stills, some streams), for the length of the last frame only.
@@ -47,7 +48,7 @@ class Span:
     last_pts: int
 
 
-def find_spans(source: str | bytes | BinaryIO, probe: video.Probe, spec: ShotSpec) -> list[Span]:
+def find_spans(source: Opened, probe: video.Probe, spec: ShotSpec) -> list[Span]:
     """The clips of a source in display order; empty where every shot is too short. Raises VideoError."""
     height, width = detect_size(probe.height, probe.width, spec.detect_px)
     pts: list[np.ndarray] = []

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from reelworks import schema, storage
 
 SIDECAR = ".json"
+Opened = bytes | BinaryIO
+"""What `video` reads a source from."""
+
 # Up to this size an object is fetched in one GET: below it the round trips of ranged reading cost more than the bytes.
 WHOLE_OBJECT_BYTES = 16 << 20
 
@@ -85,14 +88,14 @@ def _paired(found: storage.ObjectInfo, sidecars: dict[str, storage.ObjectInfo]) 
     return Source(found.uri, found.etag, found.size, sidecar.uri, sidecar.etag)
 
 
-def open_source(source: Source) -> bytes | BinaryIO:
+def open_source(source: Source) -> Opened:
     """The source's bytes where it is small, else a seekable file over ranged GETs; both bound to the listed ETag.
 
     Raises StorageError (kind changed, when the object was overwritten since it was listed).
     """
     if source.size <= WHOLE_OBJECT_BYTES:
         return storage.get_bytes(source.uri, etag=source.etag)
-    return storage.open_ranged(source.uri, etag=source.etag, size=source.size)
+    return cast(BinaryIO, storage.open_ranged(source.uri, etag=source.etag, size=source.size))
 
 
 def read_sidecar(source: Source) -> list[dict[str, Any]]:

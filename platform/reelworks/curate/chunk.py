@@ -1,0 +1,107 @@
+"""The row that flows through `prepare`: a run of clips of one source, and what the stages so far have found for it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+
+from reelworks.curate.shots import Span
+from reelworks.curate.sources import Source
+from reelworks.schema import ClipRow
+
+State = Literal["clips", "no_clips", "quarantined", "changed"]
+
+# Frames are a column of their own, so that a stage that needs none never touches their bytes.
+TABLE = pa.schema([pa.field("chunk", pa.large_string()), pa.field("frames", pa.large_binary())])
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a source is in quarantine; the same words in every run."""
+
+    stage: str
+    kind: str
+    message: str
+    good_frames: int | None = None
+
+
+@dataclass
+class Chunk:
+    """Consecutive clips of one source; a source that ends without clips is one chunk without rows."""
+
+    source: Source
+    stored: list[int]  # hashes of the keys that this source already has, from the listing
+    number: int = 0
+    count: int = 1
+    state: State = "clips"
+    failure: Failure | None = None
+    rows: list[ClipRow] = field(default_factory=list)
+    spans: list[Span] = field(default_factory=list)
+    originals: list[str | None] = field(default_factory=list)  # what lies beside the video, 1:1 with rows
+    captions: dict[str, list[str]] = field(default_factory=dict)  # variant -> texts, 1:1 with rows
+    frames_digests: list[str | None] = field(default_factory=list)
+    tensors: list[list[dict[str, Any]]] = field(default_factory=list)  # schema.TENSOR rows, 1:1 with rows
+    counts: dict[str, float] = field(default_factory=dict)
+    frames: list[np.ndarray] = field(default_factory=list)  # uint8 (T, H, W, 3), 1:1 with rows, or empty
+
+    def add(self, name: str, value: float = 1) -> None:
+        """Count something that happened to this chunk in this run."""
+        self.counts[name] = self.counts.get(name, 0) + value
+
+    def has(self, key: str) -> bool:
+        """Whether the listing has seen this key (relative to the data set's root)."""
+        return key_hash(key) in self.stored
+
+    def end(self, state: State, failure: Failure | None = None) -> None:
+        """Finish without clips: nothing of this source enters the snapshot."""
+        self.state, self.failure = state, failure
+        self.rows, self.spans, self.originals, self.frames, self.tensors = [], [], [], [], []
+        self.captions, self.frames_digests = {}, []
+
+    @property
+    def clip_ids(self) -> list[str]:
+        return [row.clip_id for row in self.rows]
+
+
+def key_hash(key: str) -> int:
+    """64 bits of a key; what the listing remembers of every stored object."""
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "little")
+
+
+def to_table(chunks: list[Chunk]) -> pa.Table:
+    """Chunks as a block of Ray Data."""
+    texts, frames = [], []
+    for chunk in chunks:
+        fields = {name: value for name, value in vars(chunk).items() if name not in ("frames", "source", "failure")}
+        fields |= {"source": asdict(chunk.source), "failure": asdict(chunk.failure) if chunk.failure else None}
+        fields["spans"] = [asdict(span) for span in chunk.spans]
+        texts.append(json.dumps(fields))
+        frames.append(b"".join(clip.tobytes() for clip in chunk.frames) if chunk.frames else None)
+    return pa.table([pa.array(texts, pa.large_string()), pa.array(frames, pa.large_binary())], schema=TABLE)
+
+
+def from_table(table: pa.Table) -> list[Chunk]:
+    """The inverse of to_table; frames are views of the block's memory."""
+    chunks = []
+    for text, frames in zip(table["chunk"].to_pylist(), table["frames"], strict=True):
+        fields = json.loads(text)
+        fields["source"] = Source(**fields["source"])
+        fields["failure"] = Failure(**fields["failure"]) if fields["failure"] else None
+        fields["rows"] = [ClipRow(*row) for row in fields["rows"]]
+        fields["spans"] = [Span(**span) for span in fields["spans"]]
+        chunk = Chunk(**fields)
+        if frames.is_valid:
+            chunk.frames = _split(np.frombuffer(frames.as_buffer(), np.uint8), chunk.rows)
+        chunks.append(chunk)
+    return chunks
+
+
+def _split(pixels: np.ndarray, rows: list[ClipRow]) -> list[np.ndarray]:
+    shapes = [(row.num_frames, row.height, row.width, 3) for row in rows]
+    ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
+    return [part.reshape(shape) for part, shape in zip(np.split(pixels, ends[:-1]), shapes, strict=True)]

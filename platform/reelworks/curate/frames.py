@@ -1,0 +1,57 @@
+"""Decoding of chunks, and the captions that lie beside their videos."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from reelworks.curate.chunk import Chunk, from_table, to_table
+from reelworks.curate.clips import clip_frames
+from reelworks.curate.index import GONE
+from reelworks.curate.plan import Plan
+from reelworks.curate.quarantine import quarantine
+from reelworks.curate.sources import match_shot, open_source, read_sidecar
+from reelworks.errors import StorageError, VideoError
+
+
+def decode_chunks(table: pa.Table, plan: Plan) -> pa.Table:
+    """Chunks with the frames that a later stage lacks results for; 1:1."""
+    chunks = from_table(table)
+    for chunk in chunks:
+        if chunk.state == "clips":
+            decode_chunk(chunk, plan)
+    return to_table(chunks)
+
+
+def decode_chunk(chunk: Chunk, plan: Plan) -> None:
+    """Fill in the original captions and, where captions or latents are missing, the frames."""
+    try:
+        chunk.originals = original_captions(chunk)
+        if chunk.rows and any(not chunk.has(key) for key in frame_keys(chunk, plan)):
+            chunk.frames = clip_frames(open_source(chunk.source), chunk.rows, chunk.spans, plan.recipe.clips)
+            chunk.add("decoded_frames", sum(len(clip) for clip in chunk.frames))
+            chunk.add("decoded_chunks")
+    except VideoError as error:
+        quarantine(plan, chunk, "decode", error)
+    except StorageError as error:
+        if error.kind not in GONE:
+            raise
+        chunk.end("changed")
+
+
+def frame_keys(chunk: Chunk, plan: Plan) -> list[str]:
+    """Keys of the chunk's objects that are computed from frames."""
+    stages = [stage for stage in ("captions", "latents") if stage in plan.fingerprints]
+    ids = chunk.clip_ids
+    return [plan.chunk_key(stage, ids, chunk.source.source_id, chunk.number, chunk.count) for stage in stages]
+
+
+def original_captions(chunk: Chunk) -> list[str | None]:
+    """The sidecar's short caption of each clip, None where no described shot covers it; nothing else is read."""
+    try:
+        shots = read_sidecar(chunk.source)
+    except ValueError:
+        # The video is good; only what lies beside it isn't.
+        chunk.add("bad_sidecars", int(chunk.number == 0))
+        shots = []
+    matches = [match_shot(shots, row.start_s, row.end_s) for row in chunk.rows]
+    return [str(shot["caption"]) if shot and shot.get("caption") else None for shot in matches]

@@ -1,0 +1,110 @@
+"""Probe and shots of a source: its index object, and the chunks that it is worked on in."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from fractions import Fraction
+from typing import Any
+
+import pyarrow as pa
+
+from reelworks import storage, video
+from reelworks.curate.chunk import Chunk, from_table, to_table
+from reelworks.curate.clips import clip_row
+from reelworks.curate.plan import Plan
+from reelworks.curate.quarantine import failure_of, quarantine
+from reelworks.curate.shots import Span, find_spans
+from reelworks.curate.sources import open_source
+from reelworks.errors import StorageError, StorageErrorKind, VideoError
+
+# The object is another one than the listing saw, or gone: the next run's listing will tell what is there now.
+GONE = (StorageErrorKind.changed, StorageErrorKind.not_found)
+
+
+def index_sources(table: pa.Table, plan: Plan) -> pa.Table:
+    """Cut every source of a block: 1:N chunks, at least one for each source."""
+    return to_table([chunk for source in from_table(table) for chunk in index_source(source, plan)])
+
+
+def index_source(chunk: Chunk, plan: Plan) -> list[Chunk]:
+    """The chunks of one source, from its stored index where there is one; a terminal state is one chunk."""
+    source_id = chunk.source.source_id
+    if chunk.has(plan.quarantine_key(source_id)):
+        record = storage.get_bytes(plan.uri(plan.quarantine_key(source_id)))
+        chunk.end("quarantined", failure_of(json.loads(record)))
+        return [chunk]
+    uri = plan.uri(plan.index_key(source_id))
+    try:
+        if chunk.has(plan.index_key(source_id)):
+            data = storage.get_bytes(uri)
+        else:
+            data = json.dumps(find_index(chunk, plan), sort_keys=True, separators=(",", ":")).encode()
+            stored = storage.create_once(uri, data)
+            chunk.add("nondeterministic", stored.data != data)
+            data = stored.data
+    except VideoError as error:
+        quarantine(plan, chunk, "index", error)
+        failed = {"state": "quarantined", "failure": asdict(chunk.failure)} if chunk.failure else {}
+        storage.create_once(uri, json.dumps(failed, sort_keys=True, separators=(",", ":")).encode())
+        return [chunk]
+    except StorageError as error:
+        if error.kind not in GONE:
+            raise
+        chunk.end("changed")
+        return [chunk]
+    return chunks_of(chunk, json.loads(data), plan)
+
+
+def find_index(chunk: Chunk, plan: Plan) -> dict[str, Any]:
+    """What the index object of a source says: size, rate and the spans of its chunks. Raises VideoError."""
+    opened = open_source(chunk.source)
+    probe = video.probe(opened)
+    spans = find_spans(opened, probe, plan.recipe.clips.shots)
+    chunk.add("decoded_frames", sum(span.num_frames for span in spans))
+    chunk.add("decoded_sources")
+    return {
+        "state": "clips" if spans else "no_clips",
+        "width": probe.width,
+        "height": probe.height,
+        "fps": probe.fps,
+        "time_base": str(probe.time_base),
+        "chunks": [
+            [asdict(span) for span in run]
+            for run in cut_chunks(spans, probe.width * probe.height * 3, plan.recipe.read.chunk_bytes)
+        ],
+    }
+
+
+def cut_chunks(spans: list[Span], frame_bytes: int, chunk_bytes: int) -> list[list[Span]]:
+    """Consecutive spans until their native frames reach chunk_bytes; a pure function of the source's index."""
+    runs: list[list[Span]] = []
+    filled = chunk_bytes
+    for span in spans:
+        if filled >= chunk_bytes:
+            runs.append([])
+            filled = 0
+        runs[-1].append(span)
+        filled += span.num_frames * frame_bytes
+    return runs
+
+
+def chunks_of(chunk: Chunk, index: dict[str, Any], plan: Plan) -> list[Chunk]:
+    """The chunks that an index object describes; spans too small for one patch have no row."""
+    if index["state"] == "quarantined":
+        chunk.end("quarantined", failure_of(index["failure"]))
+        return [chunk]
+    size = (index["height"], index["width"], index["fps"], Fraction(index["time_base"]))
+    found = []
+    for number, run in enumerate(index["chunks"]):
+        spans = [Span(**span) for span in run]
+        rows = [clip_row(chunk.source, *size, span, plan.recipe.clips) for span in spans]
+        kept = [(row, span) for row, span in zip(rows, spans, strict=True) if row is not None]
+        part = replace(chunk, number=number, count=len(index["chunks"]), counts=chunk.counts if not number else {})
+        part.rows, part.spans = [row for row, _ in kept], [span for _, span in kept]
+        part.tensors = [[] for _ in kept]
+        found.append(part)
+    if not any(part.rows for part in found):
+        chunk.end("no_clips")
+        return [chunk]
+    return found

@@ -1,0 +1,123 @@
+"""Pictures for a person after a commit: clips with their captions, and what the VAE makes of them.
+
+Axes: T frames, H W rows and columns.
+"""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from PIL import Image, ImageDraw
+
+from reelworks import storage
+from reelworks.curate.clips import clip_frames
+from reelworks.curate.plan import Plan
+from reelworks.curate.shots import Span
+from reelworks.curate.snapshot import SnapshotRef, read_manifest, read_part
+from reelworks.curate.sources import Source, open_source
+from reelworks.schema import ClipRow
+
+if TYPE_CHECKING:
+    from reelworks.tracking import Run
+
+CELL_PX = 96
+FRAMES_SHOWN = 4
+TEXT_PX = 300
+
+
+def draw(plan: Plan, run: Run, ref: SnapshotRef) -> dict[str, float]:
+    """Log the contact sheet and the reconstructions that the recipe asks for; the VAE's mean PSNR, if any."""
+    rows = first_rows(plan.recipe.root, ref)
+    wanted = plan.recipe.pictures
+    if rows and wanted.contact_sheet:
+        cells = [(row_frames(plan, row), caption_lines(row)) for row in rows[: wanted.contact_sheet]]
+        run.blob(contact_sheet(cells), "prepare/contact_sheet.png")
+    later = [row for row in rows if row["start_s"] >= wanted.reconstruct_from_s]
+    later.sort(key=lambda row: (row["source_uri"], row["start_s"]))
+    chosen = later[:: max(1, len(later) // max(1, wanted.reconstructions))][: wanted.reconstructions]
+    return reconstruct(plan, run, chosen) if chosen else {}
+
+
+def first_rows(root: str, ref: SnapshotRef) -> list[dict[str, Any]]:
+    """Rows of a snapshot's first part: a sample without a bias, for ids are hashes."""
+    parts = read_manifest(root, ref)[1]["parts"]
+    return pq.read_table(io.BytesIO(read_part(root, parts[0]))).to_pylist() if parts else []
+
+
+def row_frames(plan: Plan, row: Mapping[str, Any]) -> np.ndarray:
+    """The encoded frames (T, H, W, 3) of a snapshot's row, decoded again from its source."""
+    found = storage.head(row["source_uri"])
+    source = Source(row["source_uri"], row["source_etag"], found.size if found else 0)
+    clip = ClipRow(**{name: row[name] for name in ClipRow._fields})
+    # Times alone choose frames; the timestamps only name the clip.
+    span = Span(clip.start_s, clip.end_s, clip.native_num_frames, 0, 0)
+    return clip_frames(open_source(source), [clip], [span], plan.recipe.clips)[0]
+
+
+def caption_lines(row: Mapping[str, Any]) -> list[str]:
+    names = ("original", "short", "descriptive")
+    return [f"{name}: {row[f'caption_{name}']}" for name in names if row[f"caption_{name}"] is not None]
+
+
+def contact_sheet(cells: Sequence[tuple[np.ndarray, list[str]]]) -> bytes:
+    """PNG: a line a clip, a few of its frames and its captions beside them; two clips side by side."""
+    line_px, column_px = CELL_PX + 8, FRAMES_SHOWN * (CELL_PX + 4) + TEXT_PX
+    sheet = Image.new("RGB", (2 * column_px, line_px * ((len(cells) + 1) // 2)), "white")
+    pen = ImageDraw.Draw(sheet)
+    for index, (frames, lines) in enumerate(cells):
+        left, top = index % 2 * column_px, index // 2 * line_px
+        for at, frame in enumerate(np.linspace(0, len(frames) - 1, FRAMES_SHOWN).round().astype(int)):
+            sheet.paste(_fitted(frames[frame]), (left + at * (CELL_PX + 4), top + 4))
+        text = "\n".join(part for line in lines for part in textwrap.wrap(line, 46))
+        pen.multiline_text((left + FRAMES_SHOWN * (CELL_PX + 4) + 4, top + 4), text, fill="black")
+    return _png(sheet)
+
+
+def reconstruct(plan: Plan, run: Run, rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Decode the clips' latents again: pictures beside the originals and PSNR go to MLflow; their mean is returned."""
+    import torch
+
+    from reelworks.models.vae import CausalVAE, to_frames, to_pixels
+    from reelworks.resolve import resolve_model
+
+    torch.set_num_threads(plan.recipe.vae.pool.threads)
+    vae = CausalVAE.load(resolve_model(plan.models["latents"]).path)
+    pairs, table = [], []
+    for row in rows:
+        frames = row_frames(plan, row)
+        with torch.no_grad():
+            raw = vae.encode_chunks(to_pixels(torch.from_numpy(frames))[None], plan.recipe.vae.chunk_latents)
+            again = to_frames(vae.decode_chunks(raw, plan.recipe.vae.chunk_latents))[0].numpy()  # (T, H, W, 3)
+        psnr = psnr_db(frames, again)
+        pairs += [(frames, [f"{row['source_uri'].rpartition('/')[2]} at {row['start_s']:.1f} s"])]
+        pairs += [(again, [f"reconstruction: {psnr:.2f} dB"])]
+        table.append({"clip_id": row["clip_id"], "start_s": row["start_s"], "psnr_db": psnr})
+    mean = float(np.mean([entry["psnr_db"] for entry in table]))
+    run.blob(contact_sheet(pairs), "prepare/reconstructions.png")
+    run.json({"mean_psnr_db": mean, "clips": table}, "prepare/reconstructions.json")
+    return {"vae_psnr_db": mean, "reconstructed_clips": len(table)}
+
+
+def psnr_db(one: np.ndarray, other: np.ndarray) -> float:
+    """Peak signal-to-noise ratio of two uint8 arrays; 100 where they are equal, so that means stay finite."""
+    error = float(np.mean((one.astype(np.float64) - other.astype(np.float64)) ** 2))
+    return 100.0 if error == 0 else float(10 * np.log10(255.0**2 / error))
+
+
+def _fitted(frame: np.ndarray) -> Image.Image:
+    """A frame scaled to fit a cell, in hard pixels where it grows."""
+    image = Image.fromarray(frame)
+    scale = CELL_PX / max(image.size)
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    return image.resize(size, Image.Resampling.NEAREST if scale > 1 else Image.Resampling.BICUBIC)
+
+
+def _png(image: Image.Image) -> bytes:
+    out = io.BytesIO()
+    image.save(out, "PNG")
+    return out.getvalue()

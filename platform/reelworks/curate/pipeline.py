@@ -1,0 +1,78 @@
+"""The one streaming Ray Data pipeline of `prepare`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import ray.data
+from ray.data import ActorPoolStrategy, Dataset, TaskPoolStrategy
+
+from reelworks.curate.caption import CaptionActor
+from reelworks.curate.chunk import Chunk, from_table
+from reelworks.curate.encode import LatentActor
+from reelworks.curate.frames import decode_chunks
+from reelworks.curate.index import index_sources
+from reelworks.curate.listing import list_chunks
+from reelworks.curate.plan import Plan
+from reelworks.curate.recipe import Pool
+from reelworks.curate.text import TextActor
+
+# A block of frames at most (a larger chunk is a block of its own): a store of 200 MB holds a dozen, so nothing spills.
+BLOCK_BYTES = 8 << 20
+# A row that kills its actor is tried again this often, then the job fails and names the stage; it never loops.
+ATTEMPTS = 3
+
+
+def build(plan: Plan) -> Dataset:
+    """The pipeline as a numbered list; rows are URIs and spans until step 4, frames leave after step 6."""
+    recipe, read = plan.recipe, plan.recipe.read
+    tasks: dict[str, Any] = {
+        "batch_format": "pyarrow",
+        "num_cpus": read.num_cpus,
+        "compute": TaskPoolStrategy(size=read.workers),
+        "max_retries": ATTEMPTS,
+    }
+    # 1. List (1:N): one task streams the listing; the driver never holds it.
+    clips: Dataset = ray.data.from_items([{"sources": list(recipe.sources)}])
+    clips = clips.map_batches(partial(list_chunks, plan=plan), **{**tasks, "compute": TaskPoolStrategy(size=1)})
+    # 2. Probe and shots (1:N): a task for a handful of sources, since small files cost less than a task's start.
+    clips = clips.repartition(target_num_rows_per_block=read.sources_per_task)
+    clips = clips.map_batches(partial(index_sources, plan=plan), batch_size=read.sources_per_task, **tasks)
+    # 3. Chunks apart (1:1): one film's chunks would otherwise be one block and run one after the other.
+    clips = clips.repartition(target_num_rows_per_block=read.chunks_per_task)
+    # 4. Decode (1:1).
+    clips = clips.map_batches(partial(decode_chunks, plan=plan), batch_size=read.chunks_per_task, **tasks)
+    # 5. Captions (1:1).
+    if recipe.captioner:
+        stage = recipe.captioner
+        clips = clips.map_batches(CaptionActor, batch_size=stage.chunks_per_call, **_actors(plan, stage.pool))
+    # 6. Latents (1:1); frames end here.
+    clips = clips.map_batches(LatentActor, batch_size=recipe.vae.chunks_per_call, **_actors(plan, recipe.vae.pool))
+    # 7. Text embeddings (1:1).
+    return clips.map_batches(TextActor, batch_size=recipe.text.chunks_per_call, **_actors(plan, recipe.text.pool))
+
+
+def _actors(plan: Plan, pool: Pool) -> dict[str, Any]:
+    return {
+        "batch_format": "pyarrow",
+        "fn_constructor_kwargs": {"plan": plan},
+        "compute": ActorPoolStrategy(min_size=pool.min_size, max_size=pool.max_size),
+        "num_cpus": pool.num_cpus,
+        "num_gpus": pool.num_gpus,
+        "max_restarts": ATTEMPTS,
+        "max_task_retries": ATTEMPTS,
+    }
+
+
+def finished_chunks(plan: Plan) -> Iterator[list[Chunk]]:
+    """Run the pipeline; chunks as they finish, in no particular order."""
+    context = ray.data.DataContext.get_current()
+    before = context.target_max_block_size, context.enable_progress_bars
+    context.target_max_block_size, context.enable_progress_bars = BLOCK_BYTES, False
+    try:
+        for block in build(plan).iter_batches(batch_size=None, batch_format="pyarrow"):
+            yield from_table(block)
+    finally:
+        context.target_max_block_size, context.enable_progress_bars = before

@@ -1,0 +1,103 @@
+"""What a run of `prepare` fixes before it starts: models by digest, fingerprints of stages, keys of objects."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from reelworks.config import fingerprint
+from reelworks.curate.recipe import Pool, PrepareRecipe
+
+# Raised when the output of a stage changes for the same input; a golden test fails when it should have been.
+STAGE_VERSION = {"index": 1, "captions": 1, "text": 1, "latents": 1}
+
+SUFFIX = {"captions": ".parquet", "text": ".safetensors", "latents": ".safetensors"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A resolved recipe; every worker gets it."""
+
+    recipe: PrepareRecipe
+    models: Mapping[str, str]  # stage -> pinned model source, "...#digest"
+    fingerprints: Mapping[str, str]  # stage -> fingerprint
+
+    def uri(self, key: str) -> str:
+        return f"{self.recipe.root.rstrip('/')}/{key}"
+
+    def index_key(self, source_id: str) -> str:
+        return f"index/{self.fingerprints['index']}/{source_id}"
+
+    def quarantine_key(self, source_id: str) -> str:
+        return f"quarantine/{self.fingerprints['index']}/{source_id}"
+
+    def chunk_key(self, stage: str, content: Sequence[str | None], source_id: str, number: int, count: int) -> str:
+        """Key of a stage's object; content is what the object is about: the ids of its clips, or their texts."""
+        about = fingerprint(list(content))[:32]
+        return f"{stage}/{self.fingerprints[stage]}/{about}/{source_id}/{number}-of-{count}{SUFFIX[stage]}"
+
+    def prefixes(self) -> list[str]:
+        """Where this run's objects lie."""
+        stages = [f"{stage}/{self.fingerprints[stage]}/" for stage in self.fingerprints]
+        return [self.uri(prefix) for prefix in [*stages, f"quarantine/{self.fingerprints['index']}/"]]
+
+
+def make_plan(recipe: PrepareRecipe) -> Plan:
+    """Resolve the recipe's models to digests (in the driver, once) and compute the stages' fingerprints."""
+    from reelworks.resolve import pin
+
+    models = {"text": pin(recipe.text.source), "latents": pin(recipe.vae.source)}
+    if recipe.captioner:
+        models["captions"] = pin(recipe.captioner.source)
+    return Plan(
+        recipe, models, stage_fingerprints(recipe, {stage: m.rpartition("#")[2] for stage, m in models.items()})
+    )
+
+
+def stage_fingerprints(recipe: PrepareRecipe, digests: Mapping[str, str]) -> dict[str, str]:
+    """Stage -> a hash of all that can change its output, the stages it reads from included."""
+    clips = recipe.clips.model_dump(mode="json", exclude={"shots"})
+    found = {
+        "index": _hash(
+            "index",
+            {"shots": recipe.clips.shots.model_dump(mode="json"), "chunk_bytes": recipe.read.chunk_bytes},
+            ("av", "decord", "scenedetect", "opencv-python"),
+        )
+    }
+    decoding = {"clips": clips, "index": found["index"]}
+    if recipe.captioner:
+        asked = recipe.captioner.model_dump(mode="json", exclude={"source", "pool", "chunks_per_call"})
+        fields = {**decoding, **_model(digests["captions"], recipe.captioner.pool), "asked": asked}
+        prompts = {"prompts": _prompts(), "deterministic": recipe.deterministic}
+        found["captions"] = _hash("captions", fields | prompts, ("av", "torch", "transformers"))
+    text = _model(digests["text"], recipe.text.pool) | {"max_tokens": recipe.text.max_tokens}
+    # Without captions the texts are the sidecars' alone; they enter by the key.
+    found["text"] = _hash("text", text | {"captions": found.get("captions")}, ("torch", "transformers"))
+    batches = {"chunk_latents": recipe.vae.chunk_latents, "batch_clips": recipe.vae.batch_clips}
+    found["latents"] = _hash(
+        "latents", {**decoding, **_model(digests["latents"], recipe.vae.pool), **batches}, ("av", "torch")
+    )
+    return found
+
+
+def _hash(stage: str, fields: dict[str, Any], libraries: Sequence[str]) -> str:
+    versions = {name: ".".join(version(name).split(".")[:2]) for name in libraries}
+    return fingerprint({"stage": stage, "version": STAGE_VERSION[stage], "libraries": versions, **fields})[:32]
+
+
+def _model(digest: str, pool: Pool) -> dict[str, Any]:
+    dtype = "bfloat16" if pool.device == "cuda" else "float32"
+    return {"model": digest, "device": pool.device, "dtype": dtype, "threads": pool.threads}
+
+
+def _prompts() -> dict[str, str]:
+    from reelworks.models.captioner import PROMPTS
+
+    return dict(PROMPTS)
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,124 @@
+"""`prepare`: raw video in a bucket to a committed snapshot, exactly once."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reelworks.curate.chunk import Chunk
+from reelworks.curate.commit import Spool, commit, snapshot_rows, write_parts, write_quarantine
+from reelworks.curate.encode import final_std
+from reelworks.curate.listing import listed_sources
+from reelworks.curate.plan import Plan, make_plan
+from reelworks.curate.progress import Progress
+from reelworks.curate.recipe import PrepareRecipe
+from reelworks.curate.snapshot import SnapshotRef, newest_number, read_manifest
+from reelworks.errors import UserError
+
+if TYPE_CHECKING:
+    from reelworks.tracking import Run
+
+
+def prepare(recipe: PrepareRecipe, run: Run) -> dict[str, Any]:
+    """Bring the snapshot up to date with what lies under the recipe's prefixes; the counts of the end table."""
+    plan = make_plan(recipe)
+    run.json({"models": dict(plan.models), "fingerprints": dict(plan.fingerprints)}, "prepare/plan.json")
+    listed = listed_sources(recipe.sources)
+    print(f"prepare: {listed.count} sources under {', '.join(recipe.sources)}", flush=True)
+    if not listed.count:
+        raise UserError(
+            f"there are no objects under {', '.join(recipe.sources)}", "upload videos, or name other prefixes"
+        )
+    finished = newest_of(plan, listed.digest)
+    if finished:
+        ref, manifest = finished
+        print(f"prepare: snapshot {ref.name}@{ref.number} holds exactly these sources and settings; nothing to do")
+        return {**manifest["counts"], **work_counts({}), "snapshot": str(ref), "committed": 0}
+    with tempfile.TemporaryDirectory(prefix="reelworks-") as folder:
+        return run_pipeline(plan, run, listed.count, Path(folder))
+
+
+def newest_of(plan: Plan, sources_digest: str) -> tuple[SnapshotRef, dict[str, Any]] | None:
+    """The newest snapshot of the recipe's name, if it was made from these sources by these stages."""
+    number = newest_number(plan.recipe.root, plan.recipe.snapshot)
+    if not number:
+        return None
+    ref, manifest = read_manifest(plan.recipe.root, f"{plan.recipe.snapshot}@{number}")
+    same = manifest["sources_digest"] == sources_digest and manifest["fingerprints"] == dict(plan.fingerprints)
+    return (ref, manifest) if same else None
+
+
+def run_pipeline(plan: Plan, run: Run, total_sources: int, folder: Path) -> dict[str, Any]:
+    """Stream every source through the stages, then commit. Raises UserError where the latents are not final."""
+    from reelworks.curate.pipeline import finished_chunks
+
+    progress, spool = Progress(total_sources, plan.recipe.progress_s, run), Spool(folder)
+    failures: list[dict[str, Any]] = []
+    for chunks in finished_chunks(plan):
+        for chunk in chunks:
+            progress.add(chunk)
+            spool.add(snapshot_rows(chunk, plan))
+            if chunk.failure:
+                failures.append(failure_row(chunk))
+        progress.tick()
+    progress.tick(force=True)
+    check_latents(plan, progress)
+    return commit_run(plan, run, progress, spool, failures)
+
+
+def commit_run(
+    plan: Plan, run: Run, progress: Progress, spool: Spool, failures: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Write the parts and the manifest, log them, and draw; the counts of the end table."""
+    from reelworks.curate.pictures import draw
+
+    content = snapshot_content(plan, progress, spool, failures)
+    ref, committed = commit(plan, content)
+    run.json(content | {"snapshot": str(ref)}, "prepare/snapshot.json")
+    results = {**content["counts"], **work_counts(progress.counts), "snapshot": str(ref), "committed": int(committed)}
+    std = final_std(progress.counts)
+    results |= {} if std is None else {"final_latents_std": std}
+    return results | draw(plan, run, ref)
+
+
+def snapshot_content(plan: Plan, progress: Progress, spool: Spool, failures: list[dict[str, Any]]) -> dict[str, Any]:
+    """All of a manifest but its place in the chain: no times, no run ids, so that equal data is an equal snapshot."""
+    parts, counts = write_parts(plan, spool, progress.left_out)
+    kinds = Counter(progress.quarantined.values())
+    return {
+        "fingerprints": dict(plan.fingerprints),
+        "models": dict(plan.models),
+        "clips": plan.recipe.clips.model_dump(mode="json"),
+        "sources_digest": progress.sources.digest,
+        "counts": {**progress.source_counts(), **counts, **{f"quarantined_{kind}": n for kind, n in kinds.items()}},
+        "parts": parts,
+        "quarantine": write_quarantine(plan, failures),
+    }
+
+
+def failure_row(chunk: Chunk) -> dict[str, Any]:
+    """A row of schema.QUARANTINE."""
+    assert chunk.failure is not None
+    source = chunk.source
+    return {"uri": source.uri, "etag": source.etag, "source_id": source.source_id, **asdict(chunk.failure)}
+
+
+def work_counts(counts: Mapping[str, float]) -> dict[str, int]:
+    """What this run computed itself, rather than found stored; all zero in a rerun of a finished job."""
+    names = ("decoded_sources", "decoded_frames", "captioned_clips", "encoded_clips", "embedded_texts")
+    return {name: int(counts.get(name, 0)) for name in (*names, "nondeterministic", "bad_sidecars")}
+
+
+def check_latents(plan: Plan, progress: Progress) -> None:
+    """Refuse to commit latents that the VAE's statistics don't normalise. Raises UserError."""
+    std = final_std(progress.counts)
+    low, high = plan.recipe.vae.std_range
+    if std is not None and not low <= std <= high:
+        raise UserError(
+            f"the final latents have a standard deviation of {std:.3f}, expected {low} to {high}",
+            "the VAE's statistics don't fit these videos: train or calibrate it on them, or widen vae.std_range",
+        )

@@ -1,0 +1,148 @@
+"""The recipe of `prepare`: raw video in a bucket to a committed snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from reelworks.config import Recipe, Section
+from reelworks.curate.clips import ClipSpec
+
+
+class Pool(Section):
+    """How many workers a stage has, and what each of them takes."""
+
+    min_size: int = Field(default=1, ge=1)
+    """Actors that are started at once."""
+    max_size: int = Field(default=1, ge=1)
+    """Actors that the pool may grow to."""
+    num_cpus: float = 1.0
+    """CPUs that one worker reserves."""
+    num_gpus: float = 0.0
+    """GPUs that one worker reserves; above 0 the stage computes on the GPU, in bf16 where the model allows it."""
+    threads: int = Field(default=1, ge=1)
+    """Threads of one worker's tensor library; part of the fingerprint, for sums depend on it."""
+
+    @property
+    def device(self) -> str:
+        return "cuda" if self.num_gpus else "cpu"
+
+
+class ReadSpec(Section):
+    """The tasks that list, cut and decode."""
+
+    workers: int = Field(default=4, ge=1)
+    """Tasks at once, for finding shots and for decoding each."""
+    num_cpus: float = 1.0
+    """CPUs that one task reserves."""
+    sources_per_task: int = Field(default=16, ge=1)
+    """Sources that one task cuts: more save starts, fewer spread better."""
+    chunks_per_task: int = Field(default=16, ge=1)
+    """Chunks that one task decodes."""
+    chunk_bytes: int = 64 << 20
+    """A source is cut into runs of clips of about this many bytes of native frames: the unit of work and of storage."""
+
+
+class CaptionStage(Section):
+    """The captioner that describes every clip."""
+
+    source: str
+    """Model source: hf:, s3://, mlflow:name@alias, package: or a folder."""
+    variants: tuple[Literal["short", "descriptive"], ...] = ("short", "descriptive")
+    """Captions that are written for each clip."""
+    max_new_tokens: int = 96
+    """Tokens of one caption at most."""
+    batch_clips: int = 64
+    """Clips of one forward pass."""
+    chunks_per_call: int = Field(default=32, ge=1)
+    """Chunks that an actor is handed at once; with deterministic: false they share batches."""
+    pool: Pool = Pool()
+    """The actors."""
+
+
+class TextStage(Section):
+    """The frozen encoder of captions."""
+
+    source: str
+    """Model source of a Transformers folder with a tokenizer."""
+    max_tokens: int = 256
+    """Longer captions (tokens) are cut."""
+    chunks_per_call: int = Field(default=32, ge=1)
+    """Chunks that an actor is handed at once."""
+    pool: Pool = Pool()
+    """The actors."""
+
+
+class LatentStage(Section):
+    """The VAE that encodes every clip."""
+
+    source: str
+    """Model source of a VAE checkpoint."""
+    chunk_latents: int = Field(default=8, ge=1)
+    """Latent frames encoded at a time; memory is bounded by it, not by the clip's length."""
+    batch_clips: int = Field(default=16, ge=1)
+    """Clips of one size and length that share a forward pass, inside a chunk."""
+    chunks_per_call: int = Field(default=8, ge=1)
+    """Chunks that an actor is handed at once."""
+    std_range: tuple[float, float] = (0.5, 2.0)
+    """Standard deviation of the final latents over the whole run outside of which nothing is committed."""
+    pool: Pool = Pool()
+    """The actors."""
+
+
+class Pictures(Section):
+    """What is drawn for a person after the commit."""
+
+    contact_sheet: int = 24
+    """Clips on the contact sheet."""
+    reconstructions: int = 0
+    """Clips that the VAE decodes again; pictures beside the originals and their PSNR go to MLflow."""
+    reconstruct_from_s: float = 0.0
+    """Only clips that begin at this second of their source or later are reconstructed."""
+
+
+class PrepareRecipe(Recipe):
+    """prepare: list, probe, shots, decode, caption, embed, encode, commit."""
+
+    root: str
+    """Address of the data set: s3://bucket/prefix; never under one of `sources`."""
+    snapshot: str
+    """Name under which the snapshot is committed."""
+    sources: tuple[str, ...] = Field(min_length=1)
+    """Prefixes with raw video: s3://bucket/prefix/."""
+    clips: ClipSpec = ClipSpec()
+    """What makes a clip."""
+    read: ReadSpec = ReadSpec()
+    """The reading tasks."""
+    captioner: CaptionStage | None = None
+    """Left out: clips keep only the captions that lie beside their videos."""
+    text: TextStage
+    """The text encoder."""
+    vae: LatentStage
+    """The VAE."""
+    deterministic: bool = True
+    """true: batches stay inside a chunk, so every byte is the same in every run; false: captioning fills its batches
+    across sources, which is faster for small clips, and a rerun may differ in rounding."""
+    pictures: Pictures = Pictures()
+    """What is drawn."""
+    progress_s: float = 5.0
+    """Seconds between two lines of progress."""
+
+    def writes(self) -> Sequence[str]:
+        return (self.root,)
+
+    @model_validator(mode="after")
+    def _root_apart(self) -> PrepareRecipe:
+        for prefix in self.sources:
+            if self.root.rstrip("/").startswith(prefix.rstrip("/") + "/") or self.root.rstrip("/") == prefix.rstrip(
+                "/"
+            ):
+                raise ValueError(f"root {self.root} lies under the input prefix {prefix}: choose another root")
+        if self.clips.multiple_px % self.clips.spatial_stride:
+            raise ValueError(
+                f"clips.multiple_px {self.clips.multiple_px} is no multiple of clips.spatial_stride "
+                f"{self.clips.spatial_stride}: use the VAE's spatial stride times the patch"
+            )
+        return self

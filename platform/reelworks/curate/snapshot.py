@@ -1,0 +1,93 @@
+"""Committed versions of the data set: found by name, read back whole."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from reelworks import schema, storage
+from reelworks.curate.plan import sha256
+from reelworks.errors import UserError
+
+REFERENCE = re.compile(r"(?P<name>[^@#]+)@(?P<number>latest|\d+)(#(?P<id>[0-9a-f]{64}))?")
+
+
+@dataclass(frozen=True)
+class SnapshotRef:
+    """One committed snapshot; id is the sha256 of its manifest."""
+
+    name: str
+    number: int
+    id: str
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.number}#{self.id}"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A snapshot's manifest and its clips (schema.CLIP), sorted by clip_id."""
+
+    ref: SnapshotRef
+    manifest: dict[str, Any]
+    clips: pa.Table
+
+
+def manifest_uri(root: str, name: str, number: int) -> str:
+    return f"{root.rstrip('/')}/snapshots/{name}/{number}.json"
+
+
+def newest_number(root: str, name: str) -> int:
+    """The highest committed number of a name; 0 where there is none."""
+    listed = storage.list_objects(f"{root.rstrip('/')}/snapshots/{name}/")
+    numbers = [found.key.rpartition("/")[2].removesuffix(".json") for found in listed]
+    return max((int(number) for number in numbers if number.isdigit()), default=0)
+
+
+def resolve_snapshot(root: str, reference: str) -> SnapshotRef:
+    """`name@latest`, `name@3` or `name@3#id` as one immutable snapshot. Raises UserError where there is none."""
+    return _open(root, reference)[0]
+
+
+def read_manifest(root: str, reference: SnapshotRef | str) -> tuple[SnapshotRef, dict[str, Any]]:
+    """A snapshot's JSON, checked against its id. Raises UserError where there is none."""
+    return _open(root, str(reference))
+
+
+def read_snapshot(root: str, reference: SnapshotRef | str) -> Snapshot:
+    """A snapshot with all its rows, every part checked against its digest."""
+    ref, manifest = _open(root, str(reference))
+    tables = [pq.read_table(io.BytesIO(read_part(root, part))) for part in manifest["parts"]]
+    clips = pa.concat_tables(tables) if tables else schema.CLIP.empty_table()
+    return Snapshot(ref, manifest, clips.cast(schema.CLIP))
+
+
+def read_part(root: str, part: dict[str, Any]) -> bytes:
+    """The bytes of a snapshot's part. Raises UserError where they aren't those that were committed."""
+    uri = f"{root.rstrip('/')}/{part['key']}"
+    data = storage.get_bytes(uri)
+    if sha256(data) != part["digest"]:
+        raise UserError(f"{uri} is not what the snapshot committed", "run `reelworks dataset verify`")
+    return data
+
+
+def _open(root: str, reference: str) -> tuple[SnapshotRef, dict[str, Any]]:
+    match = REFERENCE.fullmatch(reference)
+    if match is None:
+        raise UserError(f"{reference!r} names no snapshot", "write name@latest, name@3 or name@3#<id>")
+    name = match["name"]
+    number = newest_number(root, name) if match["number"] == "latest" else int(match["number"])
+    uri = manifest_uri(root, name, number)
+    if number < 1 or storage.head(uri) is None:
+        raise UserError(f"there is no snapshot {reference} under {root}", "run prepare, or see the numbers there are")
+    data = storage.get_bytes(uri)
+    ref = SnapshotRef(name, number, sha256(data))
+    if match["id"] and match["id"] != ref.id:
+        raise UserError(f"snapshot {name}@{number} is {ref.id}, not {match['id']}", "it was not written by us")
+    return ref, json.loads(data)

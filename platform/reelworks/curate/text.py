@@ -1,0 +1,99 @@
+"""The text-embedding actors: every caption of a clip, each distinct text embedded once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from reelworks import storage
+from reelworks.curate.chunk import Chunk, from_table, to_table
+from reelworks.curate.plan import Plan
+from reelworks.curate.tensors import locate, pack, read_header
+
+if TYPE_CHECKING:
+    import torch
+
+    from reelworks.models.text import TextEncoder
+
+# Embeddings kept by an actor for texts that come again; a caption of 20 tokens at 384 wide is 30 KiB.
+KEPT_BYTES = 256 << 20
+
+
+class TextActor:
+    """Embeddings for the captions of chunks, one object each."""
+
+    def __init__(self, plan: Plan):
+        self.plan = plan
+        self._encoder: TextEncoder | None = None
+        self._kept: OrderedDict[str, torch.Tensor] = OrderedDict()
+        self._kept_bytes = 0
+
+    @property
+    def encoder(self) -> TextEncoder:
+        """Loaded at first need."""
+        if self._encoder is None:
+            import torch
+
+            from reelworks.models.text import TextEncoder
+            from reelworks.resolve import resolve_model
+
+            stage = self.plan.recipe.text
+            torch.set_num_threads(stage.pool.threads)
+            path = resolve_model(self.plan.models["text"]).path
+            self._encoder = TextEncoder(path, stage.max_tokens, stage.pool.device)
+        return self._encoder
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        chunks = from_table(table)
+        for chunk in chunks:
+            if texts := texts_of(chunk):
+                self.embed(chunk, texts)
+        return to_table(chunks)
+
+    def embed(self, chunk: Chunk, texts: dict[str, list[str | None]]) -> None:
+        """Store the embeddings of a chunk's texts (or find them stored) and note where each clip's are."""
+        content = [f"{variant}={text}" if text is not None else None for variant in texts for text in texts[variant]]
+        key = self.plan.chunk_key("text", content, chunk.source.source_id, chunk.number, chunk.count)
+        uri = self.plan.uri(key)
+        if chunk.has(key):
+            head = read_header(uri)
+        else:
+            distinct = dict.fromkeys(text for found in texts.values() for text in found if text is not None)
+            data = pack({name_of(text): self.embedding(chunk, text) for text in distinct}, {})
+            stored = storage.create_once(uri, data)
+            chunk.add("nondeterministic", stored.data != data)
+            head = stored.data
+        places, _ = locate(uri, head)
+        for variant, found in texts.items():
+            for tensors, text in zip(chunk.tensors, found, strict=True):
+                if text is not None:
+                    span = {"frame_start": None, "frame_end": None}
+                    tensors.append({"name": f"text.{variant}", **span, **places[name_of(text)]})
+
+    def embedding(self, chunk: Chunk, text: str) -> torch.Tensor:
+        """States (L, D) of one text, computed alone, or kept from the last time it came."""
+        if text in self._kept:
+            self._kept.move_to_end(text)
+            return self._kept[text]
+        states = self.encoder.encode([text])[0]  # (L, D)
+        chunk.add("embedded_texts")
+        self._kept[text] = states
+        self._kept_bytes += states.nbytes
+        while self._kept_bytes > KEPT_BYTES:
+            self._kept_bytes -= self._kept.popitem(last=False)[1].nbytes
+        return states
+
+
+def texts_of(chunk: Chunk) -> dict[str, list[str | None]]:
+    """Variant -> the text of each clip, None where a clip has none; empty where no clip has any."""
+    found: dict[str, list[str | None]] = {name: list(texts) for name, texts in chunk.captions.items()}
+    if any(text is not None for text in chunk.originals):
+        found["original"] = chunk.originals
+    return dict(sorted(found.items()))
+
+
+def name_of(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
