@@ -149,6 +149,7 @@ class Stack:
             "DS_ACCELERATOR": "cpu",
             "TORCH_EXTENSIONS_DIR": str(operators.FOLDER),
             "HF_HUB_OFFLINE": "1",
+            "REELWORKS_CACHE": str(self.folder / "cache"),
         }
         self.env_file.touch(mode=0o600)
         self.env_file.write_text("".join(f"{key}={value}\n" for key, value in environment.items()))

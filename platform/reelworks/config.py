@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import difflib
 import hashlib
@@ -36,17 +37,21 @@ class Recipe(Section):
     strict: bool = False
     """Whether a missed expectation fails the job (exit code 3)."""
 
+    def writes(self) -> Sequence[str]:
+        """The s3:// prefixes that the job writes; they are checked for conditional writes before it starts."""
+        return ()
+
 
 R = TypeVar("R", bound=Recipe)
 
 
 def load_recipe(cls: type[R], path: str | Path, overrides: Sequence[str] = ()) -> R:
-    """The recipe in a YAML file with `a.b=value` overrides (values are YAML).
+    """The recipe in a YAML file (or `data:BASE64` of one) with `a.b=value` overrides (values are YAML).
 
     Raises UserError: no such file, not YAML, unknown key (naming the nearest), a value out of range.
     """
     try:
-        values = yaml.safe_load(Path(path).read_text())
+        values = yaml.safe_load(_text(path))
     except FileNotFoundError as error:
         raise UserError(f"No recipe at {path}", "Pass --recipe FILE; the recipes are in jobs/recipes/") from error
     except yaml.YAMLError as error:
@@ -59,6 +64,12 @@ def load_recipe(cls: type[R], path: str | Path, overrides: Sequence[str] = ()) -
         return cls.model_validate(values)
     except ValidationError as error:
         raise UserError(f"{path}: " + "; ".join(_complaints(cls, error)), "--dry-run prints the recipe") from error
+
+
+def _text(path: str | Path) -> str:
+    """A recipe that doesn't lie in the job's working directory travels inside its command line."""
+    inline = str(path).removeprefix("data:")
+    return Path(path).read_text() if inline == str(path) else base64.b64decode(inline).decode()
 
 
 def dump_recipe(recipe: Section) -> str:

@@ -1,0 +1,108 @@
+"""The console script `reelworks`: submits jobs to Ray and shows what the bucket holds."""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import os
+import shlex
+import subprocess
+import sys
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+
+from reelworks.errors import ReelworksError, UserError
+
+LOCAL_STACK = Path(".stack/env")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; a user's error is printed, not traced."""
+    parser = _parser()
+    chosen = parser.parse_args(arguments)
+    try:
+        _use_local_stack()
+        return int(chosen.command(chosen))
+    except ReelworksError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="reelworks", description="Raw video in, a served text-to-video model out.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="submit a job to Ray, follow its log, exit with its code")
+    run.add_argument("verb", help="train_vae, train_captioner, prepare, train_expander, train_dit, evaluate, generate")
+    run.add_argument("--recipe", required=True, type=Path, help="YAML file")
+    run.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a recipe value")
+    run.add_argument("--retries", type=int, default=0, help="submit again that often when driver or head are lost")
+    run.add_argument("--dry-run", action="store_true", help="print the resolved recipe and stop; offline")
+    run.add_argument("--check", action="store_true", help="test everything the recipe needs, then stop")
+    run.add_argument("--jobs", type=Path, default=Path("jobs"), help="folder of the job scripts (default: jobs)")
+    run.set_defaults(command=_run)
+    return parser
+
+
+def _run(chosen: argparse.Namespace) -> int:
+    script = chosen.jobs / f"{chosen.verb}.py"
+    if not script.is_file():
+        verbs = ", ".join(sorted(path.stem for path in chosen.jobs.glob("*.py")))
+        raise UserError(f"There is no job {chosen.verb!r} in {chosen.jobs}/", f"The jobs are: {verbs}")
+    if not chosen.recipe.is_file():
+        raise UserError(f"No recipe at {chosen.recipe}", "The recipes are in jobs/recipes/")
+    overrides = [part for override in chosen.set for part in ("--set", override)]
+    if chosen.dry_run:
+        here = [sys.executable, str(script), "--recipe", str(chosen.recipe), *overrides, "--dry-run"]
+        return subprocess.run(here).returncode
+    entry = ["python", script.name, "--recipe", _travelling(chosen.recipe, chosen.jobs), *overrides]
+    if chosen.check:
+        return _supervised(chosen.jobs, [*entry, "--check"], 0)
+    return _supervised(chosen.jobs, [*entry, "--run-key", uuid.uuid4().hex], chosen.retries)
+
+
+def _supervised(jobs: Path, entry: list[str], retries: int) -> int:
+    """Submits until the job ends in a way that another attempt can't cure, at most 1 + `retries` times."""
+    from reelworks.job import EXPECTATION_MISSED, USER_ERROR
+    from reelworks.submit import follow
+
+    for attempt in range(retries + 1):
+        if attempt:
+            print(f"attempt {attempt + 1} of {retries + 1}: the job continues from what is committed", flush=True)
+            _restart_local_head()
+        try:
+            code = follow(jobs, shlex.join(entry))
+        except UserError:
+            if attempt == retries:
+                raise
+            continue
+        if code in (0, USER_ERROR, EXPECTATION_MISSED):
+            break
+    return code
+
+
+def _travelling(recipe: Path, jobs: Path) -> str:
+    """How a recipe is named inside the job: by its path in the working directory, else by its content."""
+    if recipe.resolve().is_relative_to(jobs.resolve()):
+        return str(recipe.resolve().relative_to(jobs.resolve()))
+    return "data:" + base64.b64encode(recipe.read_bytes()).decode()
+
+
+def _use_local_stack() -> None:
+    """Takes the addresses of the local stack from its file where the environment names no cluster."""
+    if "RAY_API_SERVER_ADDRESS" not in os.environ and LOCAL_STACK.is_file():
+        lines = (line.split("=", 1) for line in LOCAL_STACK.read_text().splitlines())
+        os.environ.update({key: value for key, value in lines})
+
+
+def _restart_local_head() -> None:
+    """A head that died with the machine's stack comes back; a remote cluster is its operator's."""
+    if LOCAL_STACK.is_file() and Path("infra/local/stack.py").is_file():
+        subprocess.run([sys.executable, "-m", "infra.local.stack", "up"], check=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
