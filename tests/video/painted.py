@@ -60,7 +60,7 @@ def edited(mp4: bytes, hide_first_ticks: int = 0, keep_movie_ticks: int | None =
 
 
 def without_samples(mp4: bytes, kept: int) -> bytes:
-    """The same MP4 with the bytes of its last samples overwritten by an empty box: the index names what is not there."""
+    """The same MP4 with zeros in place of its last samples."""
     data = bytearray(mp4)
     at = data.index(b"mdat") - 4
     (size,) = struct.unpack_from(">I", data, at)

@@ -4,6 +4,9 @@ import struct
 from typing import BinaryIO
 
 _SEGMENT = b"\x18\x53\x80\x67"
+_TAIL_BYTES = 4096
+"""Room for what cameras append behind the end marker of a picture."""
+
 _MAX_BOXES = 4096
 """Top-level boxes that are walked at most: a fragment every second for half an hour."""
 
@@ -22,6 +25,15 @@ def claimed_bytes(demuxer: str, head: bytes) -> int | None:
         size = struct.unpack_from(">d", head, at + 9)[0]
         return int(size) if 0 < size < 2**53 else None
     return None
+
+
+def lacks_end(file: BinaryIO, demuxer: str, file_bytes: int) -> bool:
+    """True where a JPEG or PNG has no end marker: decoders fill the missing part with grey and don't complain."""
+    marker = {"jpeg_pipe": b"\xff\xd9", "png_pipe": b"IEND"}.get(demuxer)
+    if marker is None:
+        return False
+    file.seek(max(0, file_bytes - _TAIL_BYTES))
+    return marker not in file.read(_TAIL_BYTES)
 
 
 def boxes_run_out(file: BinaryIO, file_bytes: int) -> bool:

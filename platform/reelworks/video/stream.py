@@ -14,7 +14,7 @@ from av.video.frame import VideoFrame
 
 from reelworks.errors import VideoError, VideoErrorKind
 from reelworks.video.container import choose_stream, decoder_errors, open_container
-from reelworks.video.extent import boxes_run_out, claimed_bytes
+from reelworks.video.extent import boxes_run_out, claimed_bytes, lacks_end
 from reelworks.video.index import Index, check_limits, read_index
 from reelworks.video.limits import Limits
 from reelworks.video.sniff import HEAD_BYTES, sniff
@@ -50,9 +50,10 @@ class FrameStream:
         self.file_bytes = size_of(file)
         head = file.read(HEAD_BYTES)
         self.demuxer = sniff(head)
-        self._open()
         claimed = claimed_bytes(self.demuxer, head)
-        short = claimed is not None and claimed > self.file_bytes
+        shorter = claimed is not None and claimed > self.file_bytes
+        short = shorter or lacks_end(file, self.demuxer, self.file_bytes)
+        self._open()
         self.index: Index = read_index(self.stream, self.demuxer, self.file_bytes, short)
         check_limits(self.container, self.stream, self.index, limits)
         self.time_base = self.stream.time_base or Fraction(1, 1000)
@@ -181,6 +182,8 @@ class FrameStream:
                 packet = next(packets, None)
                 if packet is None:
                     return
+                if packet.has_sidedata("encryption_info"):
+                    raise VideoError(VideoErrorKind.encrypted, "The video stream is encrypted.", 0)
                 self._draining = not packet.size or self._cut_inside(packet)
                 frames = self.stream.decode(None if self._draining else packet)
             if self.demuxer == "avi" and packet.dts is not None and (self._slots or packet.is_keyframe):
