@@ -104,6 +104,10 @@ class Claims:
             if self._write(lease, released):
                 self._end(lease, Ended.lost)
 
+    def drop(self, lease: Lease) -> None:
+        """Forgets a job without a word to the bucket; another takes it over when its lease has run out."""
+        self._end(lease, Ended.lost)
+
     def _try(self, entry: QueueEntry, fits: Callable[[JobRecord], bool]) -> Lease | None:
         found = self.store.load(entry.key_id, entry.job_id)
         if found is None:

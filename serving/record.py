@@ -49,6 +49,11 @@ class ModelPin(Part):
     digest: str
     uri: str
 
+    @property
+    def source(self) -> str:
+        """The model source that a worker opens: refused if the files aren't those of the digest."""
+        return f"{self.uri}#{self.digest}" if self.digest else self.uri
+
 
 class JobError(Part):
     """Why a job failed, in the API's words."""

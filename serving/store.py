@@ -146,7 +146,11 @@ class Store:
         if record.idempotency is not None:
             storage.delete(f"{self.root}/idempotency/{record.key_id}/{record.idempotency}")
         storage.delete(self._record_uri(record.key_id, record.id))
-        storage.delete(f"{self.root}/trash/{record.key_id}/{record.id}")
+        self.drop_trash(record.key_id, record.id)
+
+    def drop_trash(self, key_id: str, job_id: str) -> None:
+        """Forgets that a deleted job's objects are still there."""
+        storage.delete(f"{self.root}/trash/{key_id}/{job_id}")
 
     def trashed(self) -> Iterator[tuple[str, str]]:
         """(key id, job id) of the deleted jobs whose objects are still there."""
