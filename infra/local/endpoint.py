@@ -1,4 +1,4 @@
-"""The demo as a client of the endpoint: deploys it, asks for videos with the unmodified OpenAI SDK, watches replicas."""
+"""The demo as a client of the endpoint: deploys it, asks for videos with the OpenAI SDK, watches replicas."""
 
 from __future__ import annotations
 

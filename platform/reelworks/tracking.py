@@ -134,6 +134,21 @@ def resolve_alias(name: str, alias_or_version: str | int) -> Registered:
     return Registered(name, int(version.version), version.source)
 
 
+def history(run_id: str, name: str) -> list[tuple[float, float]]:
+    """Every logged (step, value) of a metric, by step."""
+    return sorted((float(one.step), float(one.value)) for one in _client().get_metric_history(run_id, name))
+
+
+def artifact(run_id: str, name: str) -> bytes | None:
+    """The bytes of an artifact, None where the run has none of that name."""
+    place = PurePosixPath(name)
+    folder = "" if place.parent == PurePosixPath(".") else str(place.parent)
+    if name not in {one.path for one in _client().list_artifacts(run_id, folder)}:
+        return None
+    with tempfile.TemporaryDirectory() as target:
+        return Path(_client().download_artifacts(run_id, name, target)).read_bytes()
+
+
 def check_server() -> None:
     """UserError unless the tracking server answers and lets us in."""
     uri = _uri()

@@ -52,9 +52,7 @@ class GenerateRecipe(Recipe):
 def read_asks(recipe: GenerateRecipe) -> list[Ask]:
     """The requests of the recipe or of its JSON Lines object. Raises UserError naming the bad line."""
     if bool(recipe.prompts) == bool(recipe.prompts_uri):
-        raise UserError(
-            "Give either prompts or prompts_uri, not both and not neither", "See recipes/laptop/generate.yaml"
-        )
+        raise UserError("Give either prompts or prompts_uri, not both", "See recipes/laptop/generate.yaml")
     if recipe.prompts_uri is None:
         return list(recipe.prompts)
     asks = []

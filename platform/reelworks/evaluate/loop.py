@@ -71,7 +71,8 @@ class EvaluateRecipe(Recipe):
 
 def evaluate(recipe: EvaluateRecipe, run: Any) -> dict[str, Any]:
     """Measures the VAE and the captioner in one task while actors sample the prompts."""
-    from reelworks.resolve import pin
+    from reelworks.evaluate.caption_share import captions_from_captioner
+    from reelworks.resolve import pin, resolve_model
 
     sources = {name: pin(source) for name in ("vae", "captioner") if (source := getattr(recipe, name))}
     held_out = ray.remote(measure_held_out).options(num_cpus=recipe.workers.num_cpus, num_gpus=recipe.workers.num_gpus)
@@ -82,7 +83,11 @@ def evaluate(recipe: EvaluateRecipe, run: Any) -> dict[str, Any]:
         run.blob(picture, f"pictures/{name}.png")
     run.json(captions, "held_out_captions.json")
     reconstructions = figures.pop("judge_on_vae_reconstructions", None)
-    controls = {**results.pop("controls", {}), "judge_on_vae_reconstructions": reconstructions}
+    controls = {
+        **results.pop("controls", {}),
+        "judge_on_vae_reconstructions": reconstructions,
+        "captions_from_captioner": captions_from_captioner(resolve_model(recipe.dit).path),
+    }
     return {**figures, **results, "controls": controls}
 
 

@@ -97,7 +97,8 @@ def _videos(videos: Sequence[Mapping[str, Any]]) -> str:
     cards = "".join(
         f"<div class=item><img src='{html.escape(v['picture'])}' alt=''>"
         f"<p><b>{html.escape(v['prompt'])}</b></p><p>{html.escape(v.get('revised_prompt') or '')}</p>"
-        f"<p class=grey>{html.escape(v['size'])}, {v['seconds']} s · <a href='{html.escape(v['page_path'])}'>MP4</a></p></div>"
+        f"<p class=grey>{html.escape(v['size'])}, {v['seconds']} s "
+        f"<a href='{html.escape(v['page_path'])}'>MP4</a></p></div>"
         for v in videos
     )
     return f"<div class=cards>{cards}</div>" if cards else ""
