@@ -1,0 +1,106 @@
+"""Training steps of Transformers models on batches that hold their own labels: captioner and expander alike."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from pydantic import Field
+from torch import Tensor
+
+from reelworks.config import Section
+from reelworks.train.schedule import Budget, decayed
+
+
+class FinetuneSpec(Section):
+    """AdamW with a warm-up and a linear decay that ends with the steps or the minutes, whichever comes first."""
+
+    steps: int = Field(ge=1)
+    """Steps at most."""
+    max_minutes: float = Field(gt=0)
+    """Minutes of training at most, starts not counted."""
+    batch: int = Field(ge=1)
+    """Examples a step, over all workers."""
+    learning_rate: float = Field(gt=0)
+    """Peak."""
+    warmup_steps: int = 30
+    """Steps of linear warm-up."""
+    decay_from: float = Field(default=0.4, ge=0, lt=1)
+    """Share of the run after which the learning rate falls."""
+    weight_decay: float = 0.05
+    """Decoupled weight decay of matrices."""
+    gradient_clip: float = 1.0
+    """Largest norm of the gradient."""
+    log_steps: int = 20
+    """Steps between two lines of progress."""
+
+
+class Workers(Section):
+    """The worker group."""
+
+    num_workers: int = Field(default=1, ge=1)
+    """Ranks, each with its share of every batch."""
+    cpus: float = 1.0
+    """Logical CPUs of a rank; also its threads on a CPU."""
+    gpus: float = 0.0
+    """GPUs of a rank."""
+    max_failures: int = 1
+    """Failed workers after which the group starts again, from the beginning."""
+
+
+Report = Callable[[int, dict[str, float]], None]
+
+
+def finetune(model: torch.nn.Module, batches: Iterator[dict[str, Tensor]], spec: FinetuneSpec, report: Report) -> int:
+    """Trains until the budget is spent; returns the steps taken.
+
+    `model` returns an object with `.loss` and may be wrapped for data parallelism; `batches` are a rank's own.
+    `report(step, values)` is called on every rank: mean loss since the last call, learning rate, seconds a step.
+    """
+    device = next(model.parameters()).device
+    optimizer = _optimizer(model, spec)
+    budget = Budget(spec.steps, spec.max_minutes)
+    losses: list[Tensor] = []
+    step, progress, since = 0, 0.0, time.monotonic()
+    while progress < 1:
+        learning_rate = spec.learning_rate * decayed(progress, step, spec.warmup_steps, spec.decay_from)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate
+        batch = {name: tensor.to(device) for name, tensor in next(batches).items()}
+        # fp32 weights, bf16 arithmetic on a GPU: updates of 1e-5 vanish in bf16 weights.
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            loss = model(**batch).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), spec.gradient_clip)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        losses.append(loss.detach())
+        step += 1
+        progress = _agreed(budget.progress(step), device)
+        if step % spec.log_steps == 0 or progress >= 1:
+            now = time.monotonic()
+            mean = torch.stack(losses).mean().item()
+            report(step, {"loss": mean, "learning_rate": learning_rate, "step_s": (now - since) / len(losses)})
+            losses, since = [], now
+    return step
+
+
+def _optimizer(model: torch.nn.Module, spec: FinetuneSpec) -> torch.optim.Optimizer:
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": spec.weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=spec.learning_rate, betas=(0.9, 0.98), fused=True)
+
+
+def _agreed(progress: float, device: torch.device) -> float:
+    """The progress of the rank that is farthest: all ranks leave the loop at the same step."""
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return progress
+    farthest = torch.tensor(progress, dtype=torch.float64, device=device)
+    dist.all_reduce(farthest, dist.ReduceOp.MAX)
+    return float(farthest)
