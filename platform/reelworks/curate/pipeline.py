@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 import ray.data
 from ray.data import ActorPoolStrategy, Dataset, TaskPoolStrategy
+from ray.util.annotations import RayDeprecationWarning
 
 from reelworks.curate.caption import CaptionActor
 from reelworks.curate.chunk import Chunk, from_table
@@ -72,7 +74,11 @@ def finished_chunks(plan: Plan) -> Iterator[list[Chunk]]:
     before = context.target_max_block_size, context.enable_progress_bars
     context.target_max_block_size, context.enable_progress_bars = BLOCK_BYTES, False
     try:
-        for block in build(plan).iter_batches(batch_size=None, batch_format="pyarrow"):
+        with warnings.catch_warnings():
+            # Deprecated without a successor yet, and the only bound on restarts, which are endless by default.
+            warnings.simplefilter("ignore", RayDeprecationWarning)
+            pipeline = build(plan)
+        for block in pipeline.iter_batches(batch_size=None, batch_format="pyarrow"):
             yield from_table(block)
     finally:
         context.target_max_block_size, context.enable_progress_bars = before
