@@ -1,7 +1,7 @@
 """The causal VAE: strides, causality, chunks, statistics, checkpoints."""
 
-import dataclasses
 import json
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +13,10 @@ from reelworks.models.latent_stats import LatentStats
 from reelworks.models.vae import CausalVAE, VAEConfig, to_frames, to_pixels
 
 TINY = VAEConfig(channels=(4, 8, 8), encoder_blocks=(1, 1, 1), decoder_blocks=(1, 1, 1), latent_channels=4)
+
+
+def changed(**fields: Any) -> VAEConfig:
+    return VAEConfig(**(TINY.model_dump() | fields))
 
 
 def random_vae(config: VAEConfig = TINY, seed: int = 0) -> CausalVAE:
@@ -32,8 +36,7 @@ def random_pixels(frames: int, height: int = 16, width: int = 24, seed: int = 1)
     "config",
     [
         TINY,
-        dataclasses.replace(
-            TINY,
+        changed(
             patch_px=1,
             channels=(4, 4, 8, 8),
             encoder_blocks=(0, 1, 0, 1),
@@ -106,7 +109,7 @@ def test_shapes_that_do_not_fit_the_strides_are_refused(frames: int, height: int
 )
 def test_sizes_that_contradict_each_other_are_refused(wrong: dict) -> None:
     with pytest.raises(UserError, match="VAE"):
-        dataclasses.replace(TINY, **wrong)
+        changed(**wrong)
 
 
 def test_final_latents_have_mean_0_and_deviation_1_and_turn_back_into_raw_ones() -> None:

@@ -31,6 +31,11 @@ class CausalConv3d(nn.Module):
             in_channels, out_channels, kernel, stride=(temporal_stride, 1, 1), padding=(0, rows // 2, columns // 2)
         )
 
+    @property
+    def bias(self) -> Tensor:
+        assert self.conv.bias is not None
+        return self.conv.bias
+
     def forward(self, x: Tensor, cache: FrameCache | None) -> Tensor:
         """(B, C, T, H, W) -> (B, C', T', H, W); T' = (T - 1) / stride + 1 at the start, T / stride in later chunks."""
         if self.past == 0:

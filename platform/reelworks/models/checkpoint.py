@@ -21,7 +21,7 @@ EMA_FILE = "ema.safetensors"
 def write_checkpoint(
     folder: Path, config: dict[str, Any], weights: dict[str, Tensor], ema: dict[str, Tensor] | None = None
 ) -> Path:
-    """Write config.json (sorted, so that equal content is equal bytes), model.safetensors and, if given, ema.safetensors."""
+    """Write config.json (sorted: equal content is equal bytes), model.safetensors and, if given, ema.safetensors."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, tensors in ((WEIGHTS_FILE, weights), (EMA_FILE, ema)):
         if tensors is not None:

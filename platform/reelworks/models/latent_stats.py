@@ -29,7 +29,7 @@ class LatentStats:
 
     @classmethod
     def measure(cls, latents: list[Tensor]) -> LatentStats:
-        """Statistics of raw latents (C, T, h, w) of any shapes; images alone leave the later ones equal to the first's."""
+        """Statistics of raw latents (C, T, h, w) of any shapes; for images alone the later ones equal the first's."""
         first = torch.cat([x[:, :1].flatten(1) for x in latents], dim=1)  # (C, all positions)
         later = torch.cat([x[:, 1:].flatten(1) for x in latents], dim=1)
         later = later if later.shape[1] else first

@@ -1,4 +1,4 @@
-"""Causal video autoencoder: 4x in time, 8x in rows and columns; the first frame alone, so an image is a one-frame video.
+"""Causal video autoencoder: 4x in time, 8x in rows and columns; the first frame alone: an image is a one-frame video.
 
 Axes: B batch, C channels, T frames, H rows, W columns; small letters t, h, w in latent space. Pixels are in [-1, 1].
 Structure after Wan 2.1's VAE (arXiv 2503.20314, section 4.1), with space-to-depth in front.
@@ -6,14 +6,16 @@ Structure after Wan 2.1's VAE (arXiv 2503.20314, section 4.1), with space-to-dep
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from reelworks.config import Section
 from reelworks.errors import UserError
 from reelworks.models.causal_conv import CausalConv3d, FrameCache, depth_to_space, name_caches, space_to_depth
 from reelworks.models.checkpoint import read_config, read_weights, write_checkpoint
@@ -24,8 +26,7 @@ TEMPORAL_STRIDE = 4
 SPATIAL_STRIDE = 8
 
 
-@dataclass(frozen=True)
-class VAEConfig:
+class VAEConfig(Section):
     """Sizes of a CausalVAE. Raises UserError where they do not give strides 4x8x8."""
 
     channels: tuple[int, ...] = (32, 64, 128)
@@ -41,7 +42,8 @@ class VAEConfig:
     latent_channels: int = 8
     """Channels of the latent space; more reconstruct better and are harder to generate."""
 
-    def __post_init__(self) -> None:
+    @model_validator(mode="after")
+    def _strides_are_4x8x8(self) -> VAEConfig:
         levels = len(self.channels)
         if not len(self.encoder_blocks) == len(self.decoder_blocks) == len(self.temporal) + 1 == levels:
             raise UserError(
@@ -58,7 +60,8 @@ class VAEConfig:
                 "patch_px times 2^(levels - 1) must be 8, and two of the temporal flags true",
             )
         if min(self.channels) < 1 or self.latent_channels < 1:
-            raise UserError(f"VAE widths must be positive, got {self.channels} and {self.latent_channels}", "")
+            raise UserError(f"VAE widths must be positive, got {self.channels} and {self.latent_channels}")
+        return self
 
 
 class Encoder(nn.Module):
@@ -76,7 +79,8 @@ class Encoder(nn.Module):
         self.norm = ChannelNorm(config.channels[-1])
         self.conv_out = CausalConv3d(config.channels[-1], 2 * config.latent_channels, (1, 1, 1))
         # Little noise at first: with unit noise the decoder spends hundreds of steps on the mean image.
-        nn.init.constant_(self.conv_out.conv.bias[config.latent_channels :], -5.0)
+        with torch.no_grad():
+            self.conv_out.bias[config.latent_channels :] = -5.0
 
     def forward(self, x: Tensor, cache: FrameCache | None) -> Tensor:
         x = self.conv_in(x, cache)  # (B, C0, T, H/p, W/p)
@@ -143,8 +147,9 @@ class CausalVAE(nn.Module):
     def encode_chunks(self, pixels: Tensor, chunk_latents: int) -> Tensor:
         """The mean of `encode`, taking `chunk_latents` latents' worth of frames at a time: memory is flat in T."""
         cache: FrameCache = {}
-        starts = [0, *range(1 + TEMPORAL_STRIDE * (chunk_latents - 1), pixels.shape[2], TEMPORAL_STRIDE * chunk_latents)]
-        ends = [*starts[1:], pixels.shape[2]]
+        frames, step = pixels.shape[2], TEMPORAL_STRIDE * chunk_latents
+        starts = [0, *range(step - TEMPORAL_STRIDE + 1, frames, step)]  # the first latent covers one frame
+        ends = [*starts[1:], frames]
         return torch.cat([self.encode(pixels[:, :, a:b], cache)[0] for a, b in zip(starts, ends, strict=True)], dim=2)
 
     @torch.no_grad()
@@ -163,15 +168,15 @@ class CausalVAE(nn.Module):
 
     def save(self, folder: Path, weights: dict[str, Tensor] | None = None, **about: Any) -> Path:
         """Write a checkpoint folder; `weights` replaces the network's own (an average), `about` joins config.json."""
-        config = {"model": "causal_vae", "architecture": asdict(self.config), "latent_stats": asdict(self.stats), **about}
-        return write_checkpoint(folder, config, weights if weights is not None else self.state_dict())
+        architecture = self.config.model_dump(mode="json")
+        about |= {"model": "causal_vae", "architecture": architecture, "latent_stats": asdict(self.stats)}
+        return write_checkpoint(folder, about, weights if weights is not None else self.state_dict())
 
     @classmethod
     def load(cls, folder: Path, device: torch.device | str = "cpu") -> CausalVAE:
         """The frozen network of a checkpoint folder, in evaluation mode. Raises UserError for other checkpoints."""
         config = read_config(folder, model="causal_vae")
-        architecture = {k: tuple(v) if isinstance(v, list) else v for k, v in config["architecture"].items()}
-        vae = cls(VAEConfig(**architecture))
+        vae = cls(VAEConfig.model_validate(config["architecture"]))
         vae.stats = LatentStats.from_dict(config["latent_stats"])
         vae.load_state_dict(read_weights(folder, device))
         return vae.to(device).eval().requires_grad_(False)

@@ -34,7 +34,7 @@ class ResidualBlock(nn.Module):
         self.time = CausalConv3d(channels, channels, (3, 1, 1))
         # The block starts as the identity.
         nn.init.zeros_(self.time.conv.weight)
-        nn.init.zeros_(self.time.conv.bias)
+        nn.init.zeros_(self.time.bias)
 
     def forward(self, x: Tensor, cache: FrameCache | None) -> Tensor:
         """(B, C, T, H, W) -> the same shape."""

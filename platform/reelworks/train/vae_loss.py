@@ -22,7 +22,7 @@ class VAELossWeights(Section):
     motion: float = 0.5
     """Absolute error of differences between consecutive frames."""
     kl: float = 1e-3
-    """Kullback-Leibler divergence of the latents from N(0, 1), a mean over latent values (Kingma & Welling 2014, eq. 10)."""
+    """Divergence of the latents from N(0, 1), a mean over latent values (Kingma & Welling 2014, eq. 10)."""
 
 
 def vae_loss(output: Tensor, target: Tensor, mean: Tensor, logvar: Tensor, weights: VAELossWeights) -> Tensor:
