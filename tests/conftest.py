@@ -9,38 +9,47 @@ from pathlib import Path
 
 import pytest
 
-from infra.local import process, seaweed
-
-# Every process of ours that a test starts carries it, so that none is left behind.
-MARKER = "REELWORKS_STACK"
+from infra.local.stack import Stack
 
 
 @pytest.fixture(scope="session")
-def stack_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("stack")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A local stack of the tests' own; the fixtures below start its parts when they are asked for."""
+    own = Stack(tmp_path_factory.mktemp("stack"))
+    os.environ["REELWORKS_CACHE"] = str(own.folder / "cache")
+    yield own
+    own.down(say=_silent)
 
 
 @pytest.fixture(scope="session")
-def s3_server(stack_folder: Path) -> Iterator[str]:
+def s3_server(stack: Stack) -> str:
     """A SeaweedFS with the buckets raw and reelworks, its address and credentials in the environment."""
-    ports = dict(zip(seaweed.PORT_NAMES, process.free_ports(len(seaweed.PORT_NAMES)), strict=True))
-    server = seaweed.Seaweed(stack_folder / "s3", ports, *seaweed.new_credentials())
-    environment = {
-        "AWS_ENDPOINT_URL": server.endpoint,
-        "AWS_ACCESS_KEY_ID": server.access_key,
-        "AWS_SECRET_ACCESS_KEY": server.secret_key,
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
-    os.environ.update(environment)
-    command = seaweed.command(server)
-    running = process.start(command, stack_folder / "s3.log", {**os.environ, MARKER: str(stack_folder)})
-    process.wait_until(seaweed.is_ready, running, "SeaweedFS")
-    seaweed.create_buckets(["raw", "reelworks"])
-    yield server.endpoint
-    process.stop(running, seconds=1)  # its own way takes 15 s; what is written is written
+    return _start(stack, "s3", ("AWS_",))["AWS_ENDPOINT_URL"]
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(stack: Stack, s3_server: str) -> str:
+    """An MLflow server whose artifacts lie in the bucket, its address in the environment."""
+    return _start(stack, "mlflow", ("MLFLOW_", "DO_NOT_TRACK"))["MLFLOW_TRACKING_URI"]
 
 
 @pytest.fixture
 def prefix(s3_server: str) -> str:
     """An address in the bucket reelworks that no other test uses."""
     return f"s3://reelworks/test/{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def recipe_file(tmp_path: Path) -> Path:
+    """Where a test writes its recipe."""
+    return tmp_path / "recipe.yaml"
+
+
+def _start(stack: Stack, name: str, exported: tuple[str, ...]) -> dict[str, str]:
+    environment = stack.up((name,), say=_silent)
+    os.environ.update({key: value for key, value in environment.items() if key.startswith(exported)})
+    return environment
+
+
+def _silent(line: str) -> None:
+    pass

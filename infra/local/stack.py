@@ -11,7 +11,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,7 @@ class Stack:
             raise UserError(f"{self.env_file} is not there", "`make up` writes it")
         return dict(line.split("=", 1) for line in self.env_file.read_text().splitlines())
 
-    def up(self, names: tuple[str, ...] = NAMES, say: Callable[[str], None] = print) -> dict[str, str]:
+    def up(self, names: Sequence[str] = NAMES, say: Callable[[str], None] = print) -> dict[str, str]:
         """Starts what doesn't run yet, all at once, and waits until it answers; the environment to use it with."""
         running = self.running()
         if all(name in running for name in names):
@@ -65,7 +65,8 @@ class Stack:
         check_disk(self.folder)
         ports = self._ports(running)
         environment = self._environment(ports)
-        os.environ.update(environment)
+        # Our own readiness checks talk to S3; nothing else of this process's environment changes.
+        os.environ.update({key: value for key, value in environment.items() if key.startswith("AWS_")})
         commands = self._commands(ports)
         started = dict(running)
         for name in names:
@@ -190,7 +191,7 @@ class Stack:
             process.wait_until(ready[name], item, name, seconds=120)
             if name == "s3":
                 seaweed.create_buckets(BUCKETS)
-            if name == "ray":
+            if name == "ray" and self.folder == FOLDER:  # a test's stack lives within the lock that the tests hold
                 lock.announce_stack(self.folder, item)
             say(f"{name:7} up after {time.monotonic() - begun:.1f} s  log {self.log(name)}")
 

@@ -69,7 +69,7 @@ def pin(source: str) -> str:
 def _pinned(address: str, place: str, version: int | None, digest: str) -> str:
     if version is not None:
         return f"{address.partition('@')[0]}@{version}={place}#{digest}"
-    return f"{place if place.startswith('hf:') else address}#{digest}"
+    return f"{place}#{digest}"
 
 
 def _place(address: str) -> tuple[str, int | None]:
