@@ -8,7 +8,7 @@ from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
 
 from reelworks.config import Section
 from reelworks.models.captioner import PROMPTS
-from reelworks.models.tokenizer import END, PAD, VIDEO, VISION_END, VISION_START, train_tokenizer
+from reelworks.models.tokenizer import END, PAD, VIDEO, VISION_END, VISION_START, token_id, train_tokenizer
 from reelworks.models.vision_input import VisionLayout
 
 
@@ -33,19 +33,22 @@ class CaptionerSize(Section):
     """Attention heads of both."""
     vocabulary: int = 512
     """Most tokens of the tokenizer."""
+    init_std: float = 0.08
+    """Standard deviation of new weights: near 1/√width. The usual 0.02 is for widths of thousands and starts slowly."""
 
 
 def create_captioner(folder: Path, size: CaptionerSize, num_frames: int, captions: Iterable[str], seed: int) -> None:
     """Write an untrained captioner, tokenizer included, as an ordinary Transformers folder."""
     texts = {*captions, *PROMPTS.values()}
     tokenizer = train_tokenizer(texts, size.vocabulary, (VISION_START, VIDEO, VISION_END))
-    ids = {name: tokenizer.convert_tokens_to_ids(name) for name in (PAD, END, VIDEO, VISION_START, VISION_END)}
+    ids = {name: token_id(tokenizer, name) for name in (PAD, END, VIDEO, VISION_START, VISION_END)}
     pairs = size.text_width // size.num_heads // 2  # rotary pairs of a head, dealt to time, rows and columns
     config = Qwen2VLConfig(
         text_config={
             "vocab_size": len(tokenizer),
             "hidden_size": size.text_width,
             "intermediate_size": 3 * size.text_width,
+            "initializer_range": size.init_std,
             "num_hidden_layers": size.text_depth,
             "num_attention_heads": size.num_heads,
             "num_key_value_heads": size.num_heads,
@@ -60,6 +63,7 @@ def create_captioner(folder: Path, size: CaptionerSize, num_frames: int, caption
             "pad_token_id": ids[PAD],
         },
         vision_config={
+            "initializer_range": size.init_std,
             "depth": size.vision_depth,
             "embed_dim": size.vision_width,
             "hidden_size": size.text_width,

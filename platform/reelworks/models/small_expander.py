@@ -7,7 +7,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from reelworks.config import Section
-from reelworks.models.tokenizer import END, PAD, train_tokenizer
+from reelworks.models.tokenizer import END, PAD, token_id, train_tokenizer
 
 
 class ExpanderSize(Section):
@@ -21,6 +21,8 @@ class ExpanderSize(Section):
     """Attention heads."""
     vocabulary: int = 512
     """Most tokens of the tokenizer."""
+    init_std: float = 0.08
+    """Standard deviation of new weights: near 1/√width. The usual 0.02 is for widths of thousands and starts slowly."""
     max_tokens: int = 1024
     """Longest conversation."""
 
@@ -30,14 +32,15 @@ def create_expander(folder: Path, size: ExpanderSize, texts: Iterable[str], seed
     tokenizer = train_tokenizer({*texts, '{"prompt": "'}, size.vocabulary)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
+        initializer_range=size.init_std,
         hidden_size=size.width,
         intermediate_size=3 * size.width,
         num_hidden_layers=size.depth,
         num_attention_heads=size.num_heads,
         max_position_embeddings=size.max_tokens,
         bos_token_id=None,
-        eos_token_id=tokenizer.convert_tokens_to_ids(END),
-        pad_token_id=tokenizer.convert_tokens_to_ids(PAD),
+        eos_token_id=token_id(tokenizer, END),
+        pad_token_id=token_id(tokenizer, PAD),
         tie_word_embeddings=True,
     )
     torch.manual_seed(seed)

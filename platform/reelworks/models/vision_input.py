@@ -127,8 +127,8 @@ def vision_input(frames: NDArray[np.uint8], layout: VisionLayout) -> VisionInput
         frames = np.stack([np.asarray(image) for image in sized])  # (T, H, W, 3)
     if missing := -len(frames) % layout.temporal_patch_size:
         frames = np.concatenate([frames, np.repeat(frames[-1:], missing, axis=0)])
-    pixels = frames.astype(np.float32) * np.float32(1 / 255)
-    pixels = (pixels - np.asarray(layout.image_mean, np.float32)) / np.asarray(layout.image_std, np.float32)
+    mean, std = np.asarray(layout.image_mean, np.float32), np.asarray(layout.image_std, np.float32)
+    pixels: NDArray[np.float32] = (frames.astype(np.float32) * np.float32(1 / 255) - mean) / std
     patches = patchify(pixels, layout)  # (N, C·tp·p·p)
     grid = (len(frames) // layout.temporal_patch_size, rows // layout.patch_size, columns // layout.patch_size)
     digest = hashlib.sha256(np.asarray(grid, np.int64).tobytes() + patches.tobytes()).hexdigest()
@@ -136,7 +136,7 @@ def vision_input(frames: NDArray[np.uint8], layout: VisionLayout) -> VisionInput
 
 
 def patchify(pixels: NDArray[np.float32], layout: VisionLayout) -> NDArray[np.float32]:
-    """(T, H, W, C) to (N, C · tp · p · p): patches of a merge block side by side, then blocks by column, row and time."""
+    """(T, H, W, C) to (N, C · tp · p · p): a merge block's patches side by side, blocks by column, row and time."""
     num_frames, height, width, channels = pixels.shape
     p, tp, m = layout.patch_size, layout.temporal_patch_size, layout.merge_size
     blocks = pixels.reshape(num_frames // tp, tp, height // (p * m), m, p, width // (p * m), m, p, channels)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +65,9 @@ class TrainCaptionerRecipe(Recipe):
             )
         return self
 
+    def writes(self) -> Sequence[str]:
+        return (self.checkpoints,)
+
 
 def train_captioner(recipe: TrainCaptionerRecipe, run: Any) -> dict[str, Any]:
     """Trains on Ray, stores and registers the Transformers folder; returns what the end table shows."""
@@ -71,7 +76,8 @@ def train_captioner(recipe: TrainCaptionerRecipe, run: Any) -> dict[str, Any]:
     from reelworks import tracking
     from reelworks.resolve import pin
     from reelworks.train.captioner_worker import train_on_worker
-    from reelworks.train.described_clips import Tally, described_clips, described_sources
+    from reelworks.train.described_clips import described_clips, described_sources
+    from reelworks.train.raw_clips import new_tally
     from reelworks.train.trainer import fit
 
     described = described_sources(recipe.sources, "descriptive")
@@ -81,11 +87,11 @@ def train_captioner(recipe: TrainCaptionerRecipe, run: Any) -> dict[str, Any]:
     every = [shot for _, shots in described for shot in shots]
     captions = sorted({text for shot in every for text in (shot.get("caption"), shot["descriptive"]) if text})
     print(f"{len(described)} sources, {len(every)} described shots, {len(captions)} distinct captions", flush=True)
-    tally = Tally.remote()
+    tally = new_tally()
     datasets = {"train": described_clips(described, recipe.clips, recipe.num_frames, tally, recipe.decode_tasks)}
     if recipe.held_out and recipe.held_out_clips:
         known = described_sources(recipe.held_out, "attributes")[: recipe.held_out_clips]
-        held_out = described_clips(known, recipe.clips, recipe.num_frames, Tally.remote(), recipe.decode_tasks)
+        held_out = described_clips(known, recipe.clips, recipe.num_frames, new_tally(), recipe.decode_tasks)
         datasets["held_out"] = held_out.limit(recipe.held_out_clips)
     uri = f"{recipe.checkpoints.rstrip('/')}/{recipe.registered_name}/{run.id}"
     config = {
@@ -95,16 +101,17 @@ def train_captioner(recipe: TrainCaptionerRecipe, run: Any) -> dict[str, Any]:
         "run_id": run.id,
         "uri": uri,
     }
-    trained = fit(
-        train_on_worker,
-        config,
-        name=f"train_captioner-{run.id}",
-        num_workers=recipe.workers.num_workers,
-        cpus=recipe.workers.cpus,
-        gpus=recipe.workers.gpus,
-        max_failures=recipe.workers.max_failures,
-        storage_path=Path("/tmp/ray/train"),
-        datasets=datasets,
-    )
+    with tempfile.TemporaryDirectory(prefix="train-captioner-") as folder:
+        trained = fit(
+            train_on_worker,
+            config,
+            name=run.id,
+            num_workers=recipe.workers.num_workers,
+            cpus=recipe.workers.cpus,
+            gpus=recipe.workers.gpus,
+            max_failures=recipe.workers.max_failures,
+            storage_path=Path(folder),
+            datasets=datasets,
+        )
     version = tracking.register(recipe.registered_name, uri, run.id)
     return {**ray.get(tally.read.remote()), **trained, "model_version": version, "checkpoint": uri}

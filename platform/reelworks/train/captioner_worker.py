@@ -67,16 +67,16 @@ def train_on_worker(config: dict[str, Any]) -> dict[str, Any]:
 
 def _begin(recipe: TrainCaptionerRecipe, config: dict[str, Any]) -> Captioner:
     """The model before training, fp32 everywhere; from scratch it is the same one on every rank."""
-    device = ray.train.torch.get_device()
-    prompts = {"device": device, "dtype": torch.float32, "batch_size": 64}
+    device, dtype = ray.train.torch.get_device(), torch.float32
     if config["start"]:
         from reelworks.resolve import resolve_model
 
-        return Captioner(resolve_model(config["start"]).path, num_frames=recipe.num_frames, **prompts)
+        folder = resolve_model(config["start"]).path
+        return Captioner(folder, device, dtype=dtype, num_frames=recipe.num_frames)
     assert recipe.size is not None, "the recipe has either start or size"
-    with tempfile.TemporaryDirectory() as folder:
-        create_captioner(Path(folder), recipe.size, recipe.num_frames, config["captions"], recipe.seed)
-        return Captioner(folder, **prompts)
+    with tempfile.TemporaryDirectory() as scratch:
+        create_captioner(Path(scratch), recipe.size, recipe.num_frames, config["captions"], recipe.seed)
+        return Captioner(scratch, device, dtype=dtype)
 
 
 def _batches(

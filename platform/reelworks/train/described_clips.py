@@ -73,7 +73,7 @@ def described_clips(
     # One row of a fan-out becomes one block: enough blocks keep every task busy, few keep starts cheap.
     dataset = ray.data.from_items(rows, override_num_blocks=max(1, min(len(rows), 8 * tasks)))
     return dataset.flat_map(
-        read_clips,
+        read_clips,  # type: ignore[arg-type]  # Ray's stubs know no rows from functions with arguments
         fn_kwargs={"spec": spec, "num_frames": num_frames, "tally": tally},
         num_cpus=1,
         compute=ray.data.TaskPoolStrategy(size=tasks),
@@ -86,9 +86,12 @@ def read_clips(row: dict[str, Any], spec: ClipSpec, num_frames: int, tally: Any)
     try:
         found = list(_clips(source, json.loads(row["shots"]), spec, num_frames))
     except VideoError as error:
-        tally.add.remote({f"sources_dropped_{error.kind}": 1})
+        tally.add.remote({"sources": 1, f"sources_dropped_{error.kind}": 1})
         return []
-    tally.add.remote({"sources_read": 1, "clips_read": len(found)})
+    except StorageError as error:
+        tally.add.remote({"sources": 1, f"sources_unread_{error.kind}": 1})
+        return []
+    tally.add.remote({"sources": 1, "clips": len(found)})
     return found
 
 
@@ -96,7 +99,8 @@ def _clips(source: Source, shots: list[dict[str, Any]], spec: ClipSpec, num_fram
     opened = open_source(source)
     probe = video.probe(opened)
     spans = [span for span in find_spans(opened, probe, spec.shots) if match_shot(shots, span.start_s, span.end_s)]
-    cut = [(row, span) for span in spans if (row := clip_row(source, probe, span, spec))]
+    picture = (probe.height, probe.width, probe.fps, probe.time_base)
+    cut = [(row, span) for span in spans if (row := clip_row(source, *picture, span, spec))]
     pixels = clip_frames(opened, [row for row, _ in cut], [span for _, span in cut], spec)
     for (row, _), whole in zip(cut, pixels, strict=True):
         shot = match_shot(shots, row.start_s, row.end_s) or {}

@@ -1,22 +1,20 @@
 """Disturbs a short caption as strangers' wording would, so that an expander learns what to keep and what to ignore."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
 LETTERS = "aeiouaeioubcdfghjklmnprstvwy"
 
 
-def noisy_prompt(text: str, words: Sequence[str], rng: np.random.Generator) -> str:
+def noisy_prompt(text: str, rng: np.random.Generator) -> str:
     """The caption with filler words in front of, behind or inside it, endings cut, commas and capitals changed.
 
-    `words` are those of the corpus; fillers are invented, so that no attribute enters that wasn't there.
+    The fillers are invented, so that nothing enters that could be meant.
     """
     out = []
     for word in text.split():
         if rng.random() < 0.05:
             out.append(_invented(rng))
-        out.append(_clipped(word, words, rng))
+        out.append(_clipped(word, rng))
     for _ in range(int(rng.integers(0, 5))):
         out.insert(0, _invented(rng))
     for _ in range(int(rng.integers(0, 3))):
@@ -26,7 +24,7 @@ def noisy_prompt(text: str, words: Sequence[str], rng: np.random.Generator) -> s
     return " ".join(out) + str(rng.choice(["", "", "", ".", ",", "!"]))
 
 
-def _clipped(word: str, words: Sequence[str], rng: np.random.Generator) -> str:
+def _clipped(word: str, rng: np.random.Generator) -> str:
     """Now and then a word without its ending or its comma: "moves" → "move", "drifting" → "drift"."""
     if word[-1] in ",:" and rng.random() < 0.5:
         return word[:-1]

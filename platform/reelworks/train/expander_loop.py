@@ -1,0 +1,113 @@
+"""The train_expander verb: a language model learns to turn short captions into the descriptive ones of a snapshot."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from reelworks.config import Recipe
+from reelworks.errors import UserError
+from reelworks.models.small_expander import ExpanderSize
+from reelworks.train.finetune import FinetuneSpec, Workers
+
+# Pairs travel to the workers as one message.
+MAX_PAIRS = 200_000
+
+
+class TrainExpanderRecipe(Recipe):
+    """train_expander: a committed snapshot to a registered expander."""
+
+    dataset: str
+    """URI of the data set's root."""
+    snapshot: str
+    """Snapshot as name@number or name@latest."""
+    prompts: tuple[str, ...] = ("original", "short")
+    """Captions of a clip that stand for what users will write; the answer is its descriptive caption."""
+    noise: float = Field(0.5, ge=0, le=1)
+    """Share of prompts with invented filler words and cut endings: users' wording is not the captions'."""
+    start: str | None = None
+    """Model source to fine-tune; left out, `size` is trained from scratch, tokenizer included."""
+    size: ExpanderSize | None = None
+    """Shape of an expander from scratch."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, a third more time."""
+    training: FinetuneSpec
+    """Steps, minutes, learning rate."""
+    held_out_prompts: int = 0
+    """Shapeworld prompts of word orders that no caption has, expanded at the end and compared; 0 on other footage."""
+    workers: Workers = Workers()
+    """The worker group."""
+    seed: int = 0
+    """Of weights, order of pairs and noise."""
+    checkpoints: str = "s3://reelworks/checkpoints"
+    """Prefix of checkpoint folders."""
+    registered_name: str = "shapeworld-expander"
+    """Name in the model registry; the new version becomes its champion."""
+
+    @model_validator(mode="after")
+    def _one_beginning(self) -> TrainExpanderRecipe:
+        if (self.start is None) == (self.size is None):
+            raise ValueError("give either start (fine-tune a model) or size (train from scratch)")
+        if self.training.batch % self.workers.num_workers:
+            raise ValueError(f"training.batch {self.training.batch} must divide by workers {self.workers.num_workers}")
+        return self
+
+    def writes(self) -> Sequence[str]:
+        return (self.checkpoints,)
+
+
+def train_expander(recipe: TrainExpanderRecipe, run: Any) -> dict[str, Any]:
+    """Trains on Ray, stores and registers the Transformers folder; returns what the end table shows."""
+    from reelworks import tracking
+    from reelworks.curate.snapshot import read_snapshot, resolve_snapshot
+    from reelworks.resolve import pin
+    from reelworks.train.expander_worker import train_on_worker
+    from reelworks.train.trainer import fit
+
+    reference = resolve_snapshot(recipe.dataset, recipe.snapshot)
+    columns = [f"caption_{name}" for name in (*recipe.prompts, "descriptive")]
+    rows = read_snapshot(recipe.dataset, reference).clips.select(columns).to_pylist()
+    pairs = caption_pairs(rows, recipe.prompts)
+    if not pairs:
+        raise UserError(
+            f"snapshot {reference} holds no clip with a descriptive caption and one of: {', '.join(recipe.prompts)}",
+            "run prepare with a captioner",
+        )
+    print(f"snapshot {reference}: {len(rows)} clips, {len(pairs)} pairs of captions", flush=True)
+    uri = f"{recipe.checkpoints.rstrip('/')}/{recipe.registered_name}/{run.id}"
+    config = {
+        "recipe": recipe.model_dump(mode="json"),
+        "start": pin(recipe.start) if recipe.start else None,
+        "pairs": pairs[:MAX_PAIRS],
+        "run_id": run.id,
+        "uri": uri,
+    }
+    workers = recipe.workers
+    with tempfile.TemporaryDirectory(prefix="train-expander-") as folder:
+        trained = fit(
+            train_on_worker,
+            config,
+            name=run.id,
+            num_workers=workers.num_workers,
+            cpus=workers.cpus,
+            gpus=workers.gpus,
+            max_failures=workers.max_failures,
+            storage_path=Path(folder),
+        )
+    version = tracking.register(recipe.registered_name, uri, run.id)
+    counts = {"snapshot": str(reference), "clips": len(rows), "pairs": len(pairs)}
+    return {**counts, **trained, "model_version": version, "checkpoint": uri}
+
+
+def caption_pairs(rows: Sequence[dict[str, Any]], prompts: Sequence[str]) -> list[tuple[str, str]]:
+    """(short, descriptive) of each clip and each kind of prompt that it has, in the rows' order."""
+    return [
+        (row[f"caption_{name}"], row["caption_descriptive"])
+        for row in rows
+        for name in prompts
+        if row["caption_descriptive"] and row[f"caption_{name}"]
+    ]

@@ -1,0 +1,105 @@
+"""One rank of train_expander: noisy prompts and descriptive answers, steps, held-out prompts expanded freely."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray.train
+import ray.train.torch
+import torch
+from torch import Tensor
+
+from reelworks import storage, tracking
+from reelworks.models.captioner import num_parameters
+from reelworks.models.expander import Expander, training_batch
+from reelworks.models.small_expander import create_expander
+from reelworks.shapeworld.parse import parse
+from reelworks.shapeworld.prompts import evaluation_prompts
+from reelworks.train.expander_loop import TrainExpanderRecipe
+from reelworks.train.finetune import finetune
+from reelworks.train.prompt_noise import noisy_prompt
+
+SAMPLES = 24  # rows of the table of expanded prompts
+PROMPT_SEED = 20_000  # apart from the seeds that evaluation and the demo use
+
+
+def train_on_worker(config: dict[str, Any]) -> dict[str, Any]:
+    """The loop that Ray Train runs on every rank; rank 0 logs, stores the checkpoint and returns the results."""
+    recipe = TrainExpanderRecipe.model_validate(config["recipe"])
+    rank, world = ray.train.get_context().get_world_rank(), ray.train.get_context().get_world_size()
+    run = tracking.attach(config["run_id"]) if rank == 0 else None
+    expander = _begin(recipe, config)
+    if recipe.gradient_checkpointing:
+        expander.model.gradient_checkpointing_enable()
+    model = ray.train.torch.prepare_model(expander.model.train())
+    rng = np.random.default_rng([recipe.seed, rank])
+    batches = pair_batches(expander, config["pairs"][rank::world], recipe.training.batch // world, recipe.noise, rng)
+
+    def report(step: int, values: dict[str, float]) -> None:
+        if run is not None:
+            run.metrics(values, step)
+            print(f"step {step}: " + ", ".join(f"{name} {value:.4g}" for name, value in values.items()), flush=True)
+
+    began = time.monotonic()
+    steps = finetune(model, batches, recipe.training, report)
+    seconds = time.monotonic() - began
+    if run is None:
+        return {}
+    expander.model.eval()
+    figures, samples = measure(expander, recipe.held_out_prompts, recipe.seed)
+    run.json(samples, "expanded_prompts.json")
+    with tempfile.TemporaryDirectory() as folder:
+        expander.save(Path(folder))
+        storage.upload_folder(Path(folder), config["uri"])
+    return {"steps": steps, "parameters": num_parameters(expander.model), "training_s": round(seconds, 1), **figures}
+
+
+def _begin(recipe: TrainExpanderRecipe, config: dict[str, Any]) -> Expander:
+    """The model before training, fp32 everywhere; from scratch it is the same one on every rank."""
+    device = ray.train.torch.get_device()
+    if config["start"]:
+        from reelworks.resolve import resolve_model
+
+        return Expander(resolve_model(config["start"]).path, device, dtype=torch.float32)
+    assert recipe.size is not None, "the recipe has either start or size"
+    with tempfile.TemporaryDirectory() as folder:
+        texts = {text for pair in config["pairs"] for text in pair}
+        create_expander(Path(folder), recipe.size, texts, recipe.seed)
+        return Expander(folder, device, dtype=torch.float32)
+
+
+def pair_batches(
+    expander: Expander, pairs: Sequence[tuple[str, str]], size: int, noise: float, rng: np.random.Generator
+) -> Iterator[dict[str, Tensor]]:
+    """Batches of `size` pairs without an end, shuffled anew in every epoch, a share `noise` of prompts disturbed."""
+    waiting: list[int] = []
+    while True:
+        while len(waiting) < size:
+            waiting += rng.permutation(len(pairs)).tolist()
+        chosen, waiting = [pairs[index] for index in waiting[:size]], waiting[size:]
+        prompts = [noisy_prompt(prompt, rng) if rng.random() < noise else prompt for prompt, _ in chosen]
+        yield training_batch(expander, prompts, [answer for _, answer in chosen])
+
+
+def measure(expander: Expander, num_prompts: int, seed: int) -> tuple[dict[str, float], list[dict[str, Any]]]:
+    """Share of held-out prompts whose expansion keeps what is named and contradicts none of it; and some of them."""
+    if not num_prompts:
+        return {}, []
+    prompts = evaluation_prompts(num_prompts, PROMPT_SEED)
+    texts = expander.expand([prompt.text for prompt in prompts], seed)
+    kept = [
+        all(parse(text).get(name) == value for name, value in prompt.named.items())
+        for prompt, text in zip(prompts, texts, strict=True)
+    ]
+    unseen = [ok for ok, prompt in zip(kept, prompts, strict=True) if prompt.unseen]
+    figures = {"expander_validity": float(np.mean(kept))}
+    if unseen:
+        figures["expander_validity_unseen"] = float(np.mean(unseen))
+    # The failures first: they are what a person wants to see.
+    order = sorted(range(len(prompts)), key=lambda index: kept[index])[:SAMPLES]
+    return figures, [{"prompt": prompts[i].text, "expanded": texts[i], "valid": kept[i]} for i in order]
