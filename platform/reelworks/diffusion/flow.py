@@ -22,6 +22,6 @@ def clean_estimate(x: Tensor, v: Tensor, t: Tensor | float) -> Tensor:
 
 
 def loss(predicted: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """Σ weight × mean squared error of a token; `weight` (L,) adds up to 1 over a whole global step, not over a pack."""
+    """Σ weight × mean squared error of a token; `weight` (L,) adds up to 1 over a global step, not over a pack."""
     error = (predicted.float() - target.float()).square().mean(dim=1)  # (L,)
     return (error * weight).sum()

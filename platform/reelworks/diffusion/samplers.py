@@ -8,6 +8,7 @@ function, and nothing else changes.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 
@@ -28,6 +29,11 @@ class SamplerState:
     @property
     def timestep(self) -> float:
         return self.times[self.index + (self.start is not None)]
+
+    def to(self, device: torch.device) -> "SamplerState":
+        """The same state with its tensors on a device."""
+        start, slope = (None if x is None else x.to(device) for x in (self.start, self.slope))
+        return replace(self, x=self.x.to(device), start=start, slope=slope)
 
     @property
     def done(self) -> bool:

@@ -75,8 +75,7 @@ class StepEngine:
 
     def resume(self, state: Active) -> str:
         """Take up a request that `evict` gave, here or on another machine."""
-        moved = {name: x.to(self.device) for name, x in vars(state.sampler).items() if isinstance(x, Tensor)}
-        state = replace(state, text=state.text.to(self.device), sampler=replace(state.sampler, **moved))
+        state = replace(state, text=state.text.to(self.device), sampler=state.sampler.to(self.device))
         name = uuid.uuid4().hex
         self.active[name] = state
         return name

@@ -28,7 +28,9 @@ PACK_TOKENS = {"cpu": 2_048, "cuda": 131_072}
 class VideoPipeline:
     """A DiT, the VAE whose latents it makes, and the text encoder it listens to."""
 
-    def __init__(self, engine: StepEngine, vae: CausalVAE, text_encoder: TextEncoder | None, defaults: Defaults) -> None:
+    def __init__(
+        self, engine: StepEngine, vae: CausalVAE, text_encoder: TextEncoder | None, defaults: Defaults
+    ) -> None:
         self.engine = engine
         self.vae = vae
         self.text_encoder = text_encoder
@@ -57,18 +59,9 @@ class VideoPipeline:
         from reelworks.resolve import resolve_model
 
         config = read_config(dit_folder, "dit")
-        vae, text = (resolve_model(f"{config[part]['uri']}#{config[part]['digest']}") for part in ("vae", "text_encoder"))
+        parts = (config["vae"], config["text_encoder"])
+        vae, text = (resolve_model(f"{part['uri']}#{part['digest']}") for part in parts)
         return cls.load(dit_folder, vae.path, text.path, device)
-
-    @classmethod
-    def open(cls, dit_folder: Path, device: str = "cpu") -> "VideoPipeline":
-        """As `load`, with the VAE and the text encoder that the DiT's own `config.json` names."""
-        # Opening a URI needs boto3 and MLflow, which `load` does without.
-        from reelworks.resolve import resolve_model
-
-        config = read_config(dit_folder, "dit")
-        vae, text = (resolve_model(config[part]["source"]).path for part in ("vae", "text_encoder"))
-        return cls.load(dit_folder, vae, text, device)
 
     def request(self, prompt: str, **asked: float | None) -> GenerationRequest:
         """A request for `prompt`; what isn't asked, or is None, takes the checkpoint's defaults. UserError outside

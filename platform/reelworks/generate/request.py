@@ -89,7 +89,8 @@ def latent_shape(request: GenerationRequest, strides: Strides) -> Grid:
     """Latents (T, H, W) of the smallest video of time × k + 1 frames and whole patches that covers the request."""
     frames = math.ceil((request.num_frames - 1) / strides.time) + 1
     sides = (request.height, request.width)
-    height, width = (math.ceil(side / (strides.space * p)) * p for side, p in zip(sides, strides.patch[1:], strict=True))
+    patches = strides.patch[1:]
+    height, width = (math.ceil(side / (strides.space * p)) * p for side, p in zip(sides, patches, strict=True))
     return math.ceil(frames / strides.patch[0]) * strides.patch[0], height, width
 
 

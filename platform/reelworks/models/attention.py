@@ -56,9 +56,8 @@ def _varlen(q: Tensor, k: Tensor, v: Tensor, q_lengths: Sequence[int], k_lengths
 
     half = q.dtype if q.dtype in (torch.float16, torch.bfloat16) else torch.bfloat16
     q_offsets, k_offsets = _offsets(q_lengths, q.device), _offsets(k_lengths, k.device)
-    out = varlen_attn(
-        q.to(half), k.to(half), v.to(half), q_offsets, k_offsets, max(q_lengths), max(k_lengths)
-    )
+    out = varlen_attn(q.to(half), k.to(half), v.to(half), q_offsets, k_offsets, max(q_lengths), max(k_lengths))
+    assert isinstance(out, Tensor)  # a tuple only where more was asked for
     return out.to(q.dtype)
 
 

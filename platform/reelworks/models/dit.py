@@ -31,6 +31,8 @@ class DiTConfig:
     heads: int
     text_width: int
     """Width of the text encoder's token states."""
+    null_tokens: int = 1
+    """Tokens of the null text."""
     patch: Patch = (1, 1, 1)
     mlp_ratio: float = 4.0
     rope_theta: float = 100.0
@@ -86,7 +88,11 @@ class Attention(nn.Module):
         self.key_norm = nn.RMSNorm(width // heads, eps=1e-6)
 
     def forward(
-        self, x: Tensor, context: Tensor, lengths: Sequence[int], context_lengths: Sequence[int],
+        self,
+        x: Tensor,
+        context: Tensor,
+        lengths: Sequence[int],
+        context_lengths: Sequence[int],
         angles: tuple[Tensor, Tensor] | None,
     ) -> Tensor:
         """x (L, D) attends to context (M, D); `angles` rotates both where the two are the same tokens."""
@@ -114,7 +120,12 @@ class Block(nn.Module):
         self.modulation = nn.Linear(config.width, 6 * config.width)
 
     def forward(
-        self, x: Tensor, condition: Tensor, owner: Tensor, text: Tensor, batch: PackedBatch,
+        self,
+        x: Tensor,
+        condition: Tensor,
+        owner: Tensor,
+        text: Tensor,
+        batch: PackedBatch,
         angles: tuple[Tensor, Tensor],
     ) -> Tensor:
         """Tokens x (L, D), condition (S, D) of the segments, `owner` (L,) a token's segment, text (M, D)."""
@@ -136,11 +147,15 @@ def timestep_features(t: Tensor) -> Tensor:
 class DiT(nn.Module):
     """Velocity of packed noised tokens, given timesteps and text."""
 
+    null_text: Tensor
+    """(M, E) token states of the empty text, which a model is served with."""
+
     def __init__(self, config: DiTConfig) -> None:
         super().__init__()
         self.config = config
         width = config.width
         self.embed = nn.Linear(config.token_width, width)
+        self.place = nn.Linear(width // config.heads, width)
         self.known = nn.Parameter(torch.zeros(width))
         self.time = nn.Sequential(nn.Linear(2 * TIME_FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
         self.text_norm = nn.LayerNorm(config.text_width)
@@ -149,7 +164,7 @@ class DiT(nn.Module):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.out_modulation = nn.Linear(width, 2 * width)
         self.out = nn.Linear(width, config.token_width)
-        self.register_buffer("null_text", torch.zeros(1, config.text_width))
+        self.register_buffer("null_text", torch.zeros(config.null_tokens, config.text_width))
         self.initialise()
 
     def initialise(self) -> None:
@@ -158,11 +173,12 @@ class DiT(nn.Module):
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
                 nn.init.zeros_(module.bias)
-        zeroed = [self.out, self.out_modulation]
-        for block in self.blocks:
-            zeroed += [block.modulation, block.cross_attention.out]
-        for linear in zeroed:
+        for linear in (self.out, self.out_modulation):
             nn.init.zeros_(linear.weight)
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            nn.init.zeros_(block.modulation.weight)
+            nn.init.zeros_(block.cross_attention.out.weight)
 
     def forward(self, batch: PackedBatch) -> Tensor:
         """PackedBatch → velocity (L, P) in fp32; meaningless on known tokens."""
@@ -175,7 +191,9 @@ class DiT(nn.Module):
         condition = F.silu(condition)  # (S, D)
         text = self.text(states)  # (M, D)
         angles = rotary(batch.positions, self.config.width // self.config.heads, self.config.rope_theta)  # (L, 1, K/2)
-        x = self.embed(batch.tokens) + self.known * batch.known[owner][:, None]  # (L, D)
+        # Rotary positions are relative; where the frame ends and a clip begins is learned sooner from absolute ones.
+        place = self.place(torch.cat(angles, dim=-1).flatten(1))  # (L, D)
+        x = self.embed(batch.tokens) + place + self.known * batch.known[owner][:, None]  # (L, D)
         for block in self.blocks:
             x = block(x, condition, owner, text, batch, angles)  # (L, D)
         shift, scale = self.out_modulation(condition)[owner].chunk(2, dim=1)  # (L, D) twice

@@ -25,7 +25,7 @@ def positions(grid: Grid, patch: Patch, times_s: Tensor, base_rate: float) -> Te
     """
     t, h, w = grid
     pt, ph, pw = patch
-    time = times_s.reshape(t, pt).mean(dim=1) * base_rate
+    time = times_s.double().reshape(t, pt).mean(dim=1) * base_rate
     row = (torch.arange(h, dtype=torch.float64) - (h - 1) / 2) * ph
     column = (torch.arange(w, dtype=torch.float64) - (w - 1) / 2) * pw
     axes = torch.meshgrid(time, row, column, indexing="ij")

@@ -1,5 +1,6 @@
 """The recipe of `train_dit`."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import model_validator
@@ -62,7 +63,7 @@ class Packing(Section):
 
 
 class Optimizer(Section):
-    """AdamW and its schedule: warm-up, flat, then straight to 0 by the last step or the last minute, whichever is first."""
+    """AdamW and its schedule: warm-up, flat, then straight to 0 by the last step or minute, whichever is first."""
 
     learning_rate: float
     """Peak."""
@@ -158,6 +159,9 @@ class TrainDiTRecipe(Recipe):
     """A rank keeps the data set's tensors in memory if they are no larger than this."""
     log_steps: int = 10
     """Steps between metrics."""
+
+    def writes(self) -> Sequence[str]:
+        return (self.checkpoints,)
 
     @model_validator(mode="after")
     def _fits(self) -> "TrainDiTRecipe":

@@ -113,4 +113,5 @@ class ShardedEngine:
 def describe(config: Mapping[str, Any]) -> str:
     """One line for the log."""
     precision = "bf16 autocast" if "torch_autocast" in config else "fp32"
-    return f"ZeRO-{config['zero_optimization']['stage']}, {precision}, {config['gradient_accumulation_steps']} packs a rank"
+    stage, packs = config["zero_optimization"]["stage"], config["gradient_accumulation_steps"]
+    return f"ZeRO-{stage}, {precision}, {packs} packs a rank"

@@ -42,8 +42,9 @@ def fit(
     A failed worker restarts the group at most `max_failures` times; the loop resumes from its own checkpoint.
     Raises Ray Train's error when that is spent.
     """
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train import FailureConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.train.v2.api.config import RunConfig  # the same class; ray.train shows type checkers its predecessor
 
     resources = {"CPU": cpus, **({"GPU": gpus} if gpus else {})}
     trainer = TorchTrainer(
@@ -60,4 +61,3 @@ def fit(
         datasets=datasets,
     )
     return trainer.fit().return_value
-

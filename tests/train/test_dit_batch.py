@@ -1,0 +1,58 @@
+import pytest
+import torch
+
+from reelworks.models.dit import DiTConfig
+from reelworks.train.dit_batch import TrainingBatch, TrainingClip, build, choose_caption, total_weight
+from reelworks.train.dit_recipe import Objective, Text
+
+CONFIG = DiTConfig(channels=4, width=24, layers=1, heads=2, text_width=6)
+CPU = torch.device("cpu")
+
+
+def clip(name: str, frames: int) -> TrainingClip:
+    generator = torch.Generator().manual_seed(frames)
+    return TrainingClip(name, 8.0, torch.randn(4, frames, 2, 3, generator=generator), torch.ones(2, 6))
+
+
+CLIPS = [clip("a", 3), clip("b", 1), clip("c", 2)]
+
+
+def packed(clips: list[TrainingClip], weighting: str = "token", epoch: int = 0) -> TrainingBatch:
+    objective = Objective(reference_tokens=10.0, weighting=weighting)  # type: ignore[arg-type]
+    tokens = [one.latents[0].numel() for one in CLIPS]
+    return build(clips, CONFIG, objective, 0, epoch, total_weight(tokens, weighting), CPU)
+
+
+def test_what_a_clip_is_trained_on_does_not_depend_on_its_pack() -> None:
+    together, alone = packed(CLIPS), packed([CLIPS[0]])
+    # Clips stand in the order of their shapes: b, c, a.
+    assert torch.equal(together.inputs.tokens[18:], alone.inputs.tokens)
+    assert torch.equal(together.target[18:], alone.target)
+    assert torch.equal(together.inputs.timestep[2:], alone.inputs.timestep)
+    assert torch.equal(together.weight[18:], alone.weight)
+
+
+def test_another_epoch_has_other_noise_and_timesteps() -> None:
+    first, second = packed(CLIPS), packed(CLIPS, epoch=1)
+    assert not torch.isclose(first.inputs.timestep, second.inputs.timestep).any()
+    assert not torch.allclose(first.target, second.target)
+
+
+@pytest.mark.parametrize(
+    ("weighting", "of_a"), [("token", 18 / 36), ("clip", 1 / 3), ("sqrt", 18**0.5 / (18**0.5 + 6**0.5 + 12**0.5))]
+)
+def test_weights_of_a_step_add_up_to_one_over_its_packs(weighting: str, of_a: float) -> None:
+    parts = [packed([one], weighting).weight.sum().item() for one in CLIPS]
+    assert sum(parts) == pytest.approx(1, abs=1e-6)
+    assert parts[0] == pytest.approx(of_a, abs=1e-6)
+
+
+def test_captions_are_chosen_by_their_shares_and_dropped_by_the_dropout() -> None:
+    text = Text(encoder="x", max_tokens=8, captions={"descriptive": 0.7, "original": 0.3}, dropout=0.1)
+    kinds = [choose_caption(("original", "descriptive"), text, 0, str(i), 0) for i in range(2000)]
+    assert kinds.count(None) / 2000 == pytest.approx(0.1, abs=0.02)
+    assert kinds.count("original") / 2000 == pytest.approx(0.27, abs=0.03)
+    assert choose_caption(("original",), text.model_copy(update={"dropout": 0.0}), 0, "a", 0) == "original"
+    again = [choose_caption(("original", "descriptive"), text, 0, str(i), 0) for i in range(50)]
+    assert again == kinds[:50]
+    assert again != [choose_caption(("original", "descriptive"), text, 0, str(i), 1) for i in range(50)]
