@@ -108,6 +108,7 @@ def _record(key_id: str, fields: CreateFields, served: Served) -> JobRecord:
         created_at=now_ms // 1000,
         asked=Asked(**vars(request)),
         model=served.dit,
+        expander=served.expander,
         cost=cost(request, served.strides),
         digest=fields.digest,
     )

@@ -84,6 +84,7 @@ class JobRecord(Part):
     created_at: int
     asked: Asked
     model: ModelPin
+    expander: ModelPin | None = None
     cost: int
     digest: str
     idempotency: str | None = None

@@ -29,8 +29,8 @@ from serving.store import Contended
 
 logger = logging.getLogger(__name__)
 
-Expand = Callable[[str, int], str | None]
-"""(prompt, seed) -> the revised prompt, None where there is none; may raise."""
+Expand = Callable[[JobRecord], str | None]
+"""The revised prompt of a job, None where there is none; may raise."""
 ToMp4 = Callable[[NDArray[np.uint8], float], bytes]
 VIDEO = "video.mp4"
 BEATS_PER_LEASE = 6  # renewals that may be lost before half of the lease has passed: two
@@ -150,7 +150,7 @@ class Crew:
         asked = record.asked
         try:
             if lease.revised_prompt is None and self._expand is not None:
-                lease.revised_prompt = self._expanded(asked.prompt, asked.seed, record.id)
+                lease.revised_prompt = self._expanded(record)
                 self.claims.renew(lease)  # a later attempt goes on from the same words
         except StorageError as error:
             logger.warning("%s: its revised prompt wasn't stored: %s", record.id, error)
@@ -161,13 +161,13 @@ class Crew:
         prompt = lease.revised_prompt or asked.prompt
         self.ready.put(Ready(lease, GenerationRequest(**{**asked.model_dump(), "prompt": prompt})))
 
-    def _expanded(self, prompt: str, seed: int, job_id: str) -> str | None:
+    def _expanded(self, record: JobRecord) -> str | None:
         """The expander is a help, not a condition: without it the video is made from the prompt as it stands."""
         assert self._expand is not None
         try:
-            return self._expand(prompt, seed)
+            return self._expand(record)
         except Exception as error:
-            logger.warning("%s: its prompt stays as it is, the expander failed: %r", job_id, error)
+            logger.warning("%s: its prompt stays as it is, the expander failed: %r", record.id, error)
             return None
 
     def _publish(self, job: Ready, frames: NDArray[np.uint8]) -> None:

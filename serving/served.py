@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+import time
 from typing import Any
 
 from reelworks import storage
@@ -17,6 +18,9 @@ from reelworks.generate.request import Defaults, Limits, Strides
 from serving.record import ModelPin, Part
 
 logger = logging.getLogger(__name__)
+
+# A registry that takes connections and doesn't answer would hold MLflow's client for minutes.
+PATIENCE_S = 20.0
 
 
 class Served(Part):
@@ -67,10 +71,20 @@ class Watch:
     """The resolution as this replica knows it, looked up again every `refresh_s` by a thread of its own."""
 
     def __init__(self, root: str, model: str, expander: str | None, refresh_s: float):
-        self.current: Served | None = None
+        self._current: Served | None = None
+        self._began = time.monotonic()
         self._root, self._model, self._expander, self._refresh_s = root, model, expander, refresh_s
         self._stop = threading.Event()
+
+    def start(self) -> None:
+        """Starts the thread."""
         threading.Thread(target=self._run, daemon=True, name="served").start()
+
+    def current(self) -> Served | None:
+        """What is served; None until the registry has answered, or for long enough not."""
+        if self._current is None and time.monotonic() - self._began > PATIENCE_S:
+            self._current = self._last()
+        return self._current
 
     def stop(self) -> None:
         """Ends the thread."""
@@ -80,14 +94,14 @@ class Watch:
         """Resolves once; keeps what is known where that fails."""
         try:
             served = resolve(self._model, self._expander)
-            if served != self.current:
+            if served != self._current:
                 write_served(self._root, served)
                 logger.info("serving %s version %s", served.dit.name, served.dit.version)
-            self.current = served
+            self._current = served
         except Exception as error:  # MLflow's own exceptions included: an outage there may not stop serving
             logger.warning("%s can't be resolved, the last version stays: %s", self._model, error)
-            if self.current is None:
-                self.current = self._last()
+            if self._current is None:
+                self._current = self._last()
 
     def _last(self) -> Served | None:
         try:
@@ -99,7 +113,7 @@ class Watch:
     def _run(self) -> None:
         while not self._stop.is_set():
             self.refresh()
-            self._stop.wait(self._refresh_s if self.current else 1.0)
+            self._stop.wait(self._refresh_s if self._current else 1.0)
 
 
 def _pin(source: str) -> ModelPin:
@@ -108,6 +122,10 @@ def _pin(source: str) -> ModelPin:
         return ModelPin(name=source, version=None, digest="", uri=source)
     from reelworks.resolve import pin
 
+    if source.startswith("mlflow:"):
+        from reelworks.tracking import check_server
+
+        check_server()  # an unreachable registry is known at once, not after MLflow's minutes of retries
     pinned, _, digest = pin(source).partition("#")
     name, _, rest = pinned.removeprefix("mlflow:").partition("@")
     number, _, uri = rest.partition("=")

@@ -58,8 +58,8 @@ class ExpanderArgs(Section):
     """PyTorch's threads a replica; 0 leaves PyTorch's own choice."""
     target_ongoing_requests: float = Field(default=4.0, gt=0)
     """Requests in flight that one replica should have."""
-    start_timeout_s: float = Field(default=120.0, gt=0)
-    """How long a replica waits for the registry's answer, in s."""
+    start_timeout_s: float = Field(default=60.0, gt=0)
+    """How long a new replica waits for the registry's answer before the first job names its model, in s."""
 
 
 class SamplerArgs(Section):

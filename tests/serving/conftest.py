@@ -57,7 +57,7 @@ def running(s3_server: str) -> Iterator[Running]:
     engine = FakeEngine()
     crew = Crew(
         Claims(Store(root), "sampler", 10.0, max_attempts=3),
-        lambda prompt, seed: f"{prompt} on a smooth background",
+        lambda record: f"{record.asked.prompt} on a smooth background",
         lambda frames, fps: frames.tobytes(),
         max_jobs=8,
         poll_s=0.05,

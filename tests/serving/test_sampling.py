@@ -95,7 +95,7 @@ def test_a_replica_holds_no_more_jobs_than_it_may(prefix: str):
 
 
 def test_the_model_sees_the_revised_prompt_and_the_record_tells_it(prefix: str):
-    replica = Replica(prefix, expand=lambda prompt, seed: f"{prompt}, seed {seed}, on a smooth background")
+    replica = Replica(prefix, expand=lambda one: f"{one.asked.prompt}, seed {one.asked.seed}, on a smooth background")
     (record,) = replica.work(replica.create(prompt="a red circle"))
     assert record.revised_prompt == "a red circle, seed 7, on a smooth background"
     assert replica.engine.together[0] == {record.revised_prompt}
@@ -103,7 +103,7 @@ def test_the_model_sees_the_revised_prompt_and_the_record_tells_it(prefix: str):
 
 
 def test_an_expander_that_fails_costs_nothing_but_the_expansion(prefix: str):
-    def broken(prompt: str, seed: int) -> str:
+    def broken(record: JobRecord) -> str:
         raise TimeoutError
 
     replica = Replica(prefix, expand=broken)

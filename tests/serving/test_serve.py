@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
 import time
 import uuid
@@ -39,7 +40,15 @@ class Deployed:
         return openai.OpenAI(base_url=f"{self.url}/v1", api_key=create_key(self.root, "test"), max_retries=0)
 
     def replicas(self) -> dict[str, int]:
-        return endpoint.running_replicas(endpoint.serve_status(self.dashboard, self.token))
+        return endpoint.running_replicas(self._status())
+
+    def sampler_pids(self) -> list[int]:
+        """Processes of the running sampler replicas."""
+        deployments = self._status()["applications"]["reelworks"]["deployments"]
+        return [one["pid"] for one in deployments["Sampler"]["replicas"] if one["state"] == "RUNNING"]
+
+    def _status(self) -> dict:
+        return endpoint.serve_status(self.dashboard, self.token)
 
 
 def config_for(root: str, port: int) -> dict:
@@ -70,7 +79,7 @@ def deployed(stack: Stack, mlflow_server: str, tmp_path_factory: pytest.TempPath
     endpoint.deploy(Path(sys.executable).parent / "serve", config, dashboard, environment)
     endpoint.wait_until_ready(f"{url}/healthz", 120)
     yield Deployed(url, f"{prefix}/serving", uris, dashboard, token)
-    process.stop(stack.running()["ray"])
+    process.stop(stack.running()["ray"], seconds=3)
 
 
 def read_mp4(data: bytes) -> tuple[int, int, int, float]:
@@ -122,6 +131,16 @@ def test_pages_deletion_errors_and_keys_hold_behind_serves_proxy(deployed: Deplo
     headers = {"Idempotency-Key": "order-7"}
     first = client.videos.create(prompt="x", extra_headers=headers)
     assert client.videos.create(prompt="x", extra_headers=headers).id == first.id
+
+
+def test_the_jobs_of_a_killed_sampler_are_finished_by_the_next_one(deployed: Deployed):
+    client = deployed.client()
+    made = [client.videos.create(prompt=f"x {n}", extra_body={"steps": 200}).id for n in range(3)]
+    while client.videos.retrieve(made[0]).status == "queued":
+        time.sleep(0.02)
+    for pid in deployed.sampler_pids():
+        os.kill(pid, signal.SIGKILL)
+    assert {client.videos.poll(one).status for one in made} == {"completed"}
 
 
 def test_samplers_follow_the_queue_up_and_down_and_lose_no_job(deployed: Deployed):
