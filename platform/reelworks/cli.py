@@ -15,6 +15,7 @@ from pathlib import Path
 from reelworks.errors import ReelworksError, UserError
 
 LOCAL_STACK = Path(".stack/env")
+ROOT = "s3://reelworks/dataset"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,7 +45,32 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--check", action="store_true", help="test everything the recipe needs, then stop")
     run.add_argument("--jobs", type=Path, default=Path("jobs"), help="folder of the job scripts (default: jobs)")
     run.set_defaults(command=_run)
+
+    dataset = commands.add_parser("dataset", help="show a snapshot, or check every byte of it")
+    dataset.add_argument("action", choices=["show", "verify"])
+    dataset.add_argument("snapshot", help="name@latest, name@3 or name@3#id")
+    dataset.add_argument("--root", default=ROOT, help=f"the data set's prefix (default: {ROOT})")
+    dataset.set_defaults(command=_dataset)
+
+    quarantine = commands.add_parser("quarantine", help="which files can't be used, and why")
+    quarantine.add_argument("action", choices=["list"])
+    quarantine.add_argument("--root", default=ROOT, help=f"the data set's prefix (default: {ROOT})")
+    quarantine.set_defaults(command=_quarantine)
     return parser
+
+
+def _dataset(chosen: argparse.Namespace) -> int:
+    from reelworks.curate import show
+
+    print({"show": show.show, "verify": show.verify}[chosen.action](chosen.root, chosen.snapshot))
+    return 0
+
+
+def _quarantine(chosen: argparse.Namespace) -> int:
+    from reelworks.curate.quarantine import list_quarantine
+
+    print(list_quarantine(chosen.root))
+    return 0
 
 
 def _run(chosen: argparse.Namespace) -> int:

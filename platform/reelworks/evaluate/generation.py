@@ -48,6 +48,9 @@ class GenerateRecipe(Recipe):
     workers: Workers = Workers()
     """The sampling actors."""
 
+    def writes(self) -> Sequence[str]:
+        return [self.output]
+
 
 def read_asks(recipe: GenerateRecipe) -> list[Ask]:
     """The requests of the recipe or of its JSON Lines object. Raises UserError naming the bad line."""
