@@ -1,15 +1,17 @@
+from random import Random
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reelworks.data.packing import plan_epoch
 
-SIDES = st.sampled_from([16, 20, 24, 48, 60, 72, 80, 96, 120, 160])
+SIDES = [16, 20, 24, 48, 60, 72, 80, 96, 120, 160]
 
 
 @settings(max_examples=60, deadline=None)
 @given(
-    lengths=st.lists(SIDES, min_size=8, max_size=300),
+    lengths=st.lists(st.sampled_from(SIDES), min_size=8, max_size=300),
     packs=st.sampled_from([1, 2, 4, 8]),
     seed=st.integers(0, 99),
     epoch=st.integers(0, 9),
@@ -25,11 +27,13 @@ def test_every_clip_stands_in_an_epoch_once_and_no_pack_overflows(
 
 
 @settings(max_examples=20, deadline=None)
-@given(lengths=st.lists(SIDES, min_size=600, max_size=800), seed=st.integers(0, 99))
-def test_less_than_two_percent_of_the_full_steps_is_empty(lengths: list[int], seed: int) -> None:
+@given(seed=st.integers(0, 10**6))
+def test_less_than_two_percent_of_the_full_steps_is_empty(seed: int) -> None:
+    random = Random(seed)
+    lengths = [random.choice(SIDES) for _ in range(700)]
     plan = plan_epoch(lengths, 1200, seed, 0, 4, 0.01)
     full = plan.tokens[:-2]  # the end of an epoch has to take what is left
-    assert 1 - sum(full) / (len(full) * 4 * 1200) < 0.02
+    assert len(full) > 5 and 1 - sum(full) / (len(full) * 4 * 1200) < 0.02
 
 
 def test_a_plan_is_a_function_of_its_arguments_and_epochs_differ() -> None:

@@ -10,12 +10,14 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 def worker_environment(cpus: float, gpus: float) -> dict[str, str]:
     """Environment of a worker. DeepSpeed reads DS_ACCELERATOR at import, so it is set before the process starts."""
+    # Ray Train would log every printed line and print it too.
+    once = {"RAY_TRAIN_ENABLE_PRINT_PATCH": "0"}
     if gpus:
-        return {}
+        return once
     threads = {name: str(max(1, int(cpus))) for name in THREAD_VARIABLES}
     # One fixed folder of compiled operators for all workers and runs: built in set-up, never in a job.
     kept = {name: os.environ[name] for name in ("TORCH_EXTENSIONS_DIR",) if name in os.environ}
-    return {**threads, **kept, "DS_ACCELERATOR": "cpu"}
+    return {**once, **threads, **kept, "DS_ACCELERATOR": "cpu"}
 
 
 def remove_stale_locks(folder: Path) -> list[Path]:
@@ -42,9 +44,10 @@ def fit(
     A failed worker restarts the group at most `max_failures` times; the loop resumes from its own checkpoint.
     Raises Ray Train's error when that is spent.
     """
-    from ray.train import FailureConfig, ScalingConfig
-    from ray.train.torch import TorchConfig, TorchTrainer
-    from ray.train.v2.api.config import RunConfig  # the same class; ray.train shows type checkers its predecessor
+    # By their own modules: type checkers see their predecessors behind ray.train.
+    from ray.train.torch import TorchConfig
+    from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.v2.torch.torch_trainer import TorchTrainer
 
     resources = {"CPU": cpus, **({"GPU": gpus} if gpus else {})}
     trainer = TorchTrainer(
@@ -60,4 +63,5 @@ def fit(
         ),
         datasets=datasets,
     )
-    return trainer.fit().return_value
+    result: Any = trainer.fit()
+    return result.return_value
