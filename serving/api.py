@@ -3,9 +3,9 @@
 import logging
 import secrets
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import Depends, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
@@ -33,65 +33,81 @@ def make_api(endpoint: Endpoint, max_body_bytes: int, poll_after_ms: int) -> Fas
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(StorageError, _storage_error)
+    routes = Routes(endpoint, max_body_bytes, poll_after_ms)
+    videos = APIRouter(prefix="/v1/videos", dependencies=[Depends(routes.authenticate)])
+    videos.add_api_route("", routes.create, methods=["POST"])
+    videos.add_api_route("", routes.page, methods=["GET"])
+    videos.add_api_route("/{video_id}", routes.retrieve, methods=["GET"])
+    videos.add_api_route("/{video_id}", routes.delete, methods=["DELETE"])
+    videos.add_api_route("/{video_id}/content", routes.content, methods=["GET", "HEAD"])
+    app.include_router(videos)
+    app.add_api_route("/healthz", routes.healthz, methods=["GET"])
+    return app
 
-    def key_id(request: Request) -> str:
+
+class Routes:
+    """HTTP in, HTTP out; the functions that aren't async run in threads, where they may wait for the bucket."""
+
+    def __init__(self, endpoint: Endpoint, max_body_bytes: int, poll_after_ms: int):
+        self.endpoint = endpoint
+        self.max_body_bytes = max_body_bytes
+        self.poll_after_ms = poll_after_ms
+
+    def authenticate(self, request: Request) -> None:
+        """Finds whose key it is; every route below reads it from the request's state."""
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        owner = endpoint.keys.owner(token.strip()) if scheme.lower() == "bearer" else None
-        if owner is None:
+        key_id = self.endpoint.keys.owner(token.strip()) if scheme.lower() == "bearer" else None
+        if key_id is None:
             raise ApiError(401, "No valid API key: send 'Authorization: Bearer KEY'.", code="invalid_api_key")
-        return owner
+        request.state.key_id = key_id
 
-    key = Annotated[str, Depends(key_id)]
-
-    def answer(record: JobRecord) -> JSONResponse:
-        headers = {} if record.done else {"openai-poll-after-ms": str(poll_after_ms)}
-        return JSONResponse(video_object(record), headers=headers)
-
-    async def create(request: Request, owner: key) -> Response:
-        values = await read_values(request, max_body_bytes)
+    async def create(self, request: Request) -> Response:
+        """POST /v1/videos"""
+        values = await read_values(request, self.max_body_bytes)
         idempotency_key = request.headers.get("idempotency-key")
         is_retry = request.headers.get("x-stainless-retry-count", "0") not in ("", "0")
-        return answer(await run_in_threadpool(endpoint.create, owner, values, idempotency_key, is_retry))
+        key_id = request.state.key_id
+        return self._video(await run_in_threadpool(self.endpoint.create, key_id, values, idempotency_key, is_retry))
 
-    def page(request: Request, owner: key) -> Response:
+    def page(self, request: Request) -> Response:
+        """GET /v1/videos"""
         query = request.query_params
-        records, has_more = endpoint.page(owner, query.get("after"), query.get("limit"), query.get("order"))
-        return JSONResponse(video_list(records, has_more))
+        after, limit, order = query.get("after"), query.get("limit"), query.get("order")
+        return JSONResponse(video_list(*self.endpoint.page(request.state.key_id, after, limit, order)))
 
-    def retrieve(video_id: str, owner: key) -> Response:
-        return answer(endpoint.find(owner, video_id))
+    def retrieve(self, video_id: str, request: Request) -> Response:
+        """GET /v1/videos/{id}"""
+        return self._video(self.endpoint.find(request.state.key_id, video_id))
 
-    def delete(video_id: str, owner: key) -> Response:
-        endpoint.delete(owner, video_id)
+    def delete(self, video_id: str, request: Request) -> Response:
+        """DELETE /v1/videos/{id}"""
+        self.endpoint.delete(request.state.key_id, video_id)
         return JSONResponse(video_deleted(video_id))
 
-    def content(video_id: str, request: Request, owner: key) -> Response:
+    def content(self, video_id: str, request: Request) -> Response:
+        """GET /v1/videos/{id}/content"""
         variant = request.query_params.get("variant", "video")
         if variant != "video":
             raise invalid("variant", f"Only the variant 'video' is offered, not {variant[:40]!r}.", "unsupported")
-        return content_response(request, endpoint.find(owner, video_id))
+        return content_response(request, self.endpoint.find(request.state.key_id, video_id))
 
-    def healthz() -> Response:
-        served = endpoint.served()
+    def healthz(self) -> Response:
+        """GET /healthz: what is served; 503 until the registry has answered."""
+        served = self.endpoint.served()
         if served is None:
             return JSONResponse({"status": "starting", "model": None}, 503)
-        return JSONResponse(
-            {
-                "status": "ok",
-                "model": served.dit.model_dump(),
-                "expander": served.expander.model_dump() if served.expander else None,
-                "limits": asdict(served.limits),
-                "defaults": asdict(served.defaults),
-            }
-        )
+        body = {
+            "status": "ok",
+            "model": served.dit.model_dump(),
+            "expander": served.expander.model_dump() if served.expander else None,
+            "limits": asdict(served.limits),
+            "defaults": asdict(served.defaults),
+        }
+        return JSONResponse(body)
 
-    app.add_api_route("/v1/videos", create, methods=["POST"])
-    app.add_api_route("/v1/videos", page, methods=["GET"])
-    app.add_api_route("/v1/videos/{video_id}", retrieve, methods=["GET"])
-    app.add_api_route("/v1/videos/{video_id}", delete, methods=["DELETE"])
-    app.add_api_route("/v1/videos/{video_id}/content", content, methods=["GET", "HEAD"])
-    app.add_api_route("/healthz", healthz, methods=["GET"])
-    return app
+    def _video(self, record: JobRecord) -> Response:
+        headers = {} if record.done else {"openai-poll-after-ms": str(self.poll_after_ms)}
+        return JSONResponse(video_object(record), headers=headers)
 
 
 class Envelope:

@@ -3,18 +3,16 @@
 # No `from __future__ import annotations` here: Serve reads the builder's annotation as a class.
 
 import math
-from typing import Any
 
 from ray import serve
 from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
 
 from serving.autoscale import QueueDepthPolicy
 from serving.deployments import Expander, Ingress, Sampler
-from serving.settings import AppArgs, ExpanderArgs, Replicas
+from serving.settings import AppArgs, ExpanderArgs
 
 # Serve ends a replica's drain by force after this; above it the sampler has its `drain_s`.
 SHUTDOWN_MARGIN_S = 15.0
-LOOK_BACK_S = 5.0  # Serve's own average; the bounds' delays are what damps
 QUEUED_PER_REPLICA = 4  # requests that an expander replica takes for each that it should have in flight
 MAX_ONGOING_REQUESTS = 200  # of an ingress replica, whose requests wait for the bucket and not for the CPU
 
@@ -32,7 +30,7 @@ def build(args: AppArgs) -> serve.Application:
 
 
 def _expander(part: ExpanderArgs) -> serve.Deployment:
-    scaling = AutoscalingConfig(**_bounds(part.replicas), target_ongoing_requests=part.target_ongoing_requests)
+    scaling = AutoscalingConfig(**part.replicas.model_dump(), target_ongoing_requests=part.target_ongoing_requests)
     return serve.deployment(
         autoscaling_config=scaling,
         max_ongoing_requests=QUEUED_PER_REPLICA * math.ceil(part.target_ongoing_requests),
@@ -47,11 +45,7 @@ def _sampler(args: AppArgs) -> serve.Deployment:
         policy_kwargs={"root": args.root, "jobs_per_replica": part.jobs_per_replica},
     )
     return serve.deployment(
-        autoscaling_config=AutoscalingConfig(**_bounds(part.replicas), policy=policy),
+        autoscaling_config=AutoscalingConfig(**part.replicas.model_dump(), policy=policy),
         ray_actor_options={"num_cpus": part.num_cpus, "num_gpus": part.num_gpus},
         graceful_shutdown_timeout_s=part.drain_s + SHUTDOWN_MARGIN_S,
     )(Sampler)
-
-
-def _bounds(replicas: Replicas) -> dict[str, Any]:
-    return {**replicas.model_dump(), "look_back_period_s": LOOK_BACK_S}

@@ -52,13 +52,13 @@ class Claims:
         store: Store,
         owner: str,
         lease_s: float,
-        max_attempts: int,
+        max_losses: int,
         clock: Callable[[], float] = time.monotonic,
     ):
         self.store = store
         self.owner = owner
         self.lease_s = lease_s
-        self.max_attempts = max_attempts
+        self.max_losses = max_losses
         self.clock = clock
         self._held: dict[str, Lease] = {}
         self._seen: dict[str, tuple[str, float]] = {}  # job id -> (ETag, since when) of jobs that others hold
@@ -98,10 +98,10 @@ class Claims:
         self.store.finish(lease.record)
         return True
 
-    def release(self, lease: Lease) -> None:
-        """Gives a job back to the queue, for a worker that stops."""
+    def release(self, lease: Lease, is_loss: bool = False) -> None:
+        """Gives a job back to the queue; as a loss where the worker broke on it and wasn't just stopped."""
         with lease.lock:
-            if self._write(lease, released):
+            if self._write(lease, lambda record: released(record, is_loss)):
                 self._end(lease, Ended.lost)
 
     def drop(self, lease: Lease) -> None:
@@ -118,7 +118,7 @@ class Claims:
             return None
         if record.owner is not None and not self._abandoned(found):
             return None
-        if record.attempt >= self.max_attempts:
+        if record.losses >= self.max_losses:
             self._give_up(found)
             return None
         if not fits(record):
@@ -138,7 +138,7 @@ class Claims:
         return self.clock() - since >= found.record.lease_s
 
     def _give_up(self, found: Versioned) -> None:
-        message = f"The job was tried {found.record.attempt} times, and its worker was lost each time."
+        message = f"The job was tried {found.record.losses} times, and its worker was lost each time."
         ended = self.store.swap(found, failed(found.record, JobError(code="worker_lost", message=message), _now_s()))
         if ended is not None:
             logger.error("%s: %s", found.record.id, message)

@@ -114,7 +114,7 @@ class Sampler:
         from serving.store import Store
 
         self._args = args
-        claims = Claims(Store(root), f"sampler-{secrets.token_hex(6)}", args.lease_s, args.max_attempts)
+        claims = Claims(Store(root), f"sampler-{secrets.token_hex(6)}", args.lease_s, args.max_losses)
 
         def expand(record: JobRecord) -> str | None:
             if expander is None or record.expander is None:

@@ -74,7 +74,7 @@ class JobRecord(Part):
     """One job; stored as JSON and changed only by compare-and-set.
 
     `digest` is of the fields as the client gave them, `idempotency` names the object of its Idempotency-Key,
-    `cost` is tokens x steps.
+    `cost` is tokens x steps; `losses` counts the workers that vanished or broke, not those that were stopped.
     """
 
     id: str
@@ -89,6 +89,7 @@ class JobRecord(Part):
     digest: str
     idempotency: str | None = None
     attempt: int = 0
+    losses: int = 0
     owner: str | None = None
     lease_s: float = 0.0
     progress: int = 0
@@ -120,7 +121,13 @@ def fresh_nonce() -> str:
 def claimed(record: JobRecord, owner: str, lease_s: float) -> JobRecord:
     """Taken by a worker, whoever had it: the next attempt."""
     return _changed(
-        record, status=Status.in_progress, attempt=record.attempt + 1, owner=owner, lease_s=lease_s, progress=0
+        record,
+        status=Status.in_progress,
+        attempt=record.attempt + 1,
+        losses=record.losses + (record.owner is not None),
+        owner=owner,
+        lease_s=lease_s,
+        progress=0,
     )
 
 
@@ -129,9 +136,9 @@ def renewed(record: JobRecord, progress: int, revised_prompt: str | None) -> Job
     return _changed(record, progress=max(record.progress, min(progress, 99)), revised_prompt=revised_prompt)
 
 
-def released(record: JobRecord) -> JobRecord:
-    """Given back to the queue by a worker that stops."""
-    return _changed(record, status=Status.queued, owner=None, progress=0)
+def released(record: JobRecord, is_loss: bool) -> JobRecord:
+    """Given back to the queue by a worker that stops, or that broke on it (a loss)."""
+    return _changed(record, status=Status.queued, owner=None, progress=0, losses=record.losses + is_loss)
 
 
 def completed(record: JobRecord, output: Output, revised_prompt: str | None, now_s: int) -> JobRecord:

@@ -75,7 +75,7 @@ class Crew:
             time.sleep(0.05)
         self._stopped.set()
         for lease in self.claims.held():
-            self.give_back(lease)
+            self.give_back(lease, is_loss=False)
 
     def halt(self) -> None:
         """Claims nothing more; what is in work goes on."""
@@ -116,10 +116,10 @@ class Crew:
             logger.warning("%s: its failure wasn't stored: %s", lease.record.id, problem)
             self.claims.drop(lease)
 
-    def give_back(self, lease: Lease) -> None:
+    def give_back(self, lease: Lease, is_loss: bool) -> None:
         """Lets another worker, or this one later, begin a job again."""
         try:
-            self.claims.release(lease)
+            self.claims.release(lease, is_loss)
         except (StorageError, Contended) as problem:  # its lease runs out, then another takes it
             logger.warning("%s: not given back: %s", lease.record.id, problem)
             self.claims.drop(lease)
@@ -156,7 +156,7 @@ class Crew:
             logger.warning("%s: its revised prompt wasn't stored: %s", record.id, error)
         except Exception:
             logger.exception("%s: could not be prepared", record.id)
-            self.give_back(lease)
+            self.give_back(lease, is_loss=True)
             return
         prompt = lease.revised_prompt or asked.prompt
         self.ready.put(Ready(lease, GenerationRequest(**{**asked.model_dump(), "prompt": prompt})))
@@ -185,4 +185,4 @@ class Crew:
             self.claims.publish(lease, lambda r: completed(r, output, lease.revised_prompt, int(time.time())))
         except Exception:
             logger.exception("%s: could not be stored", lease.record.id)
-            self.give_back(lease)
+            self.give_back(lease, is_loss=True)

@@ -17,6 +17,7 @@ from serving.sampler import Crew, Ready
 logger = logging.getLogger(__name__)
 
 IDLE_WAIT_S = 0.1
+LOAD_RETRY_S = 1.0  # nothing is active when a model is loaded, so waiting holds nobody up
 # One job that breaks a step is at fault; two in a row, each alone, say that the model or its device is.
 MAX_FAILURES_IN_A_ROW = 2
 
@@ -127,7 +128,8 @@ class SamplingLoop:
             message = f"Version {job.pin.version} of {job.pin.name} can no longer be loaded."
             self._crew.fail(job.lease, "model_gone", message)
         else:
-            self._crew.give_back(job.lease)
+            self._crew.give_back(job.lease, is_loss=False)
+            time.sleep(LOAD_RETRY_S)
 
     def _open(self, pin: ModelPin) -> None:
         start = time.monotonic()
@@ -166,7 +168,9 @@ class SamplingLoop:
         self._failures += 1
         if self._failures >= MAX_FAILURES_IN_A_ROW:
             self._crew.halt()
-            self._crew.give_back(job.lease)  # the model's fault, not the job's: a new replica will make it
+            self._crew.give_back(
+                job.lease, is_loss=True
+            )  # the model's fault, not the job's: a new replica will make it
         else:
             self._crew.fail(job.lease, "generation_failed", "The model failed while it made this video.")
 

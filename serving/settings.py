@@ -77,7 +77,7 @@ class SamplerArgs(Section):
     """Unfinished jobs that ask for one replica more."""
     max_jobs: int = Field(default=16, ge=1)
     """Jobs that one replica holds at a time, those in preparation and encoding included."""
-    max_attempts: int = Field(default=4, ge=1)
+    max_losses: int = Field(default=4, ge=1)
     """Workers that may be lost on one job before it fails."""
     lease_s: float = Field(default=30.0, gt=0)
     """A job whose worker has been silent for so long is taken over, in s."""

@@ -56,7 +56,7 @@ def running(s3_server: str) -> Iterator[Running]:
     root = f"s3://reelworks/test/{uuid.uuid4().hex}"
     engine = FakeEngine()
     crew = Crew(
-        Claims(Store(root), "sampler", 10.0, max_attempts=3),
+        Claims(Store(root), "sampler", 10.0, max_losses=3),
         lambda record: f"{record.asked.prompt} on a smooth background",
         lambda frames, fps: frames.tobytes(),
         max_jobs=8,

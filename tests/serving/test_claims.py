@@ -27,7 +27,7 @@ class Clock:
 
 
 def worker(store: Store, name: str, clock: Clock | None = None, lease_s: float = 10.0) -> Claims:
-    return Claims(Store(store.root), name, lease_s, max_attempts=3, clock=clock or Clock())
+    return Claims(Store(store.root), name, lease_s, max_losses=3, clock=clock or Clock())
 
 
 def take(claims: Claims, limit: int = 100):
@@ -185,10 +185,18 @@ def test_a_job_whose_workers_all_die_fails_with_a_reason(store: Store):
     record = store.create(job(), None)
     for number in range(3):
         claims = worker(store, f"w{number}")
-        claims.release(take(claims)[0])
+        claims.release(take(claims)[0], is_loss=True)
     assert take(worker(store, "last")) == []
     found = store.load("key", record.id).record
     assert (found.status, found.error.code, list(store.pending())) == (Status.failed, "worker_lost", [])
+
+
+def test_a_job_survives_any_number_of_workers_that_are_stopped_in_order(store: Store):
+    store.create(job(), None)
+    for number in range(5):
+        claims = worker(store, f"w{number}")
+        claims.release(take(claims)[0])
+    assert len(take(worker(store, "last"))) == 1
 
 
 def test_the_entry_of_a_job_that_ended_without_leaving_the_queue_is_dropped(store: Store):
@@ -205,7 +213,7 @@ def test_an_entry_whose_record_is_not_written_yet_is_left_alone(store: Store):
 
 
 def _own_one(root: str, ready, publish) -> None:
-    claims = Claims(Store(root), "stopped", 1.0, max_attempts=3)
+    claims = Claims(Store(root), "stopped", 1.0, max_losses=3)
     (lease,) = claims.take(claims.store.pending(), 1, lambda record: True)
     claims.store.write_output(lease.record, "video.mp4", b"stopped")
     ready.send(lease.record.id)
@@ -222,7 +230,7 @@ def test_an_owner_stopped_for_three_leases_and_continued_harms_nothing(store: St
     process.start()
     assert ready.poll(60) and ready.recv() == record.id
     os.kill(process.pid, signal.SIGSTOP)
-    observer = Claims(Store(store.root), "observer", 1.0, max_attempts=3)
+    observer = Claims(Store(store.root), "observer", 1.0, max_losses=3)
     taken, deadline = [], time.monotonic() + 30
     while not taken and time.monotonic() < deadline:
         taken = take(observer)

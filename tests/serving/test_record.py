@@ -31,7 +31,7 @@ def test_every_transition_carries_a_fresh_nonce_so_that_equal_bytes_never_hide_a
         lambda r: claimed(r, "w", 9.0),
         lambda r: renewed(r, 0, None),
         lambda r: renewed(r, 0, None),
-        released,
+        lambda r: released(r, False),
         lambda r: failed(r, JobError(code="c", message="m"), 1),
         tombstone,
     ):
@@ -61,5 +61,13 @@ def test_a_tombstone_keeps_nothing_that_the_user_wrote():
 
 
 def test_a_released_job_is_waiting_again_without_an_owner():
-    record = released(renewed(claimed(job(), "a", 9.0), 60, None))
+    record = released(renewed(claimed(job(), "a", 9.0), 60, None), False)
     assert (record.status, record.owner, record.progress, record.attempt) == (Status.queued, None, 0, 1)
+
+
+def test_only_workers_that_vanished_or_broke_count_as_losses():
+    record = claimed(job(), "a", 9.0)
+    assert record.losses == 0
+    assert claimed(record, "b", 9.0).losses == 1
+    assert claimed(released(record, False), "b", 9.0).losses == 0
+    assert claimed(released(record, True), "b", 9.0).losses == 1

@@ -5,6 +5,7 @@ import pytest
 
 from reelworks import storage
 from reelworks.errors import StorageError, StorageErrorKind
+from serving import sampling
 from serving.claims import Claims
 from serving.record import JobRecord, ModelPin, Status
 from serving.sampler import Crew
@@ -21,7 +22,7 @@ class Replica:
         self.engine = FakeEngine()
         self.loaded: list[ModelPin] = []
         self.store = Store(root)
-        self.claims = Claims(Store(root), name, 10.0, max_attempts=3)
+        self.claims = Claims(Store(root), name, 10.0, max_losses=3)
         self.crew = Crew(self.claims, expand, lambda frames, fps: frames.tobytes(), max_jobs, poll_s=0.05)
         self.loop = SamplingLoop(self.crew, load or self._load, stall_s=60.0)
 
@@ -166,6 +167,20 @@ def test_a_version_that_was_deleted_ends_its_jobs_as_model_gone(prefix: str):
     replica = Replica(prefix, load=gone)
     (record,) = replica.work(replica.create())
     assert (record.status, record.error.code) == (Status.failed, "model_gone")
+
+
+def test_a_model_that_cannot_be_read_now_keeps_its_jobs_waiting(prefix: str, monkeypatch):
+    monkeypatch.setattr(sampling, "LOAD_RETRY_S", 0.0)
+    failures = [StorageError(StorageErrorKind.storage, "s3://x") for _ in range(6)]
+
+    def away(pin: ModelPin) -> FakeEngine:
+        if failures:
+            raise failures.pop()
+        return replica.engine
+
+    replica = Replica(prefix, load=away)
+    (record,) = replica.work(replica.create())
+    assert (record.status, record.attempt, failures) == (Status.completed, 7, [])
 
 
 def test_a_job_pinned_to_another_version_is_made_by_that_version(replica: Replica):

@@ -16,7 +16,7 @@ class Clock:
 def test_a_deleted_jobs_objects_go_once_no_lease_on_it_can_be_live(prefix: str):
     store, clock = Store(prefix), Clock()
     record = store.create(job(), "order-7")
-    claims = Claims(store, "w", 10.0, max_attempts=3)
+    claims = Claims(store, "w", 10.0, max_losses=3)
     (lease,) = claims.take(store.pending(), 1, lambda one: True)
     store.write_output(lease.record, "video.mp4", b"pixels")
     store.delete("key", record.id)
