@@ -11,6 +11,9 @@ from reelworks.models.captioner import PROMPTS
 from reelworks.models.tokenizer import END, PAD, VIDEO, VISION_END, VISION_START, token_id, train_tokenizer
 from reelworks.models.vision_input import VisionLayout
 
+# Positions here are tens, not thousands: with the usual 10,000 most rotary pairs would hardly turn.
+ROPE_THETA = 100.0
+
 
 class CaptionerSize(Section):
     """Shape of a captioner that is trained from scratch."""
@@ -55,7 +58,7 @@ def create_captioner(folder: Path, size: CaptionerSize, num_frames: int, caption
             "max_position_embeddings": 1024,
             "rope_parameters": {
                 "rope_type": "default",
-                "rope_theta": 10000.0,
+                "rope_theta": ROPE_THETA,
                 "mrope_section": [pairs - 2 * (3 * pairs // 8), 3 * pairs // 8, 3 * pairs // 8],
             },
             "bos_token_id": None,
@@ -72,6 +75,7 @@ def create_captioner(folder: Path, size: CaptionerSize, num_frames: int, caption
             "patch_size": size.patch_px,
             "temporal_patch_size": size.temporal_patch,
             "spatial_merge_size": 2,
+            "rope_parameters": {"rope_type": "axial", "rope_theta": ROPE_THETA},
         },
         video_token_id=ids[VIDEO],
         image_token_id=len(tokenizer),  # no token: clips of one frame are videos here
