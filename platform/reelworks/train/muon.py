@@ -17,13 +17,21 @@ ROUNDS = 5
 
 
 def orthogonalised(matrix: Tensor) -> Tensor:
-    """Nearly the orthogonal factor of a matrix (rows, columns): its singular values become about 1."""
+    """Nearly the orthogonal factor of a matrix (rows, columns): its singular values become about 1.
+
+    Each round is X <- p(XXᵀ)X. The rounds are taken on the small XXᵀ alone and X is multiplied once at the end, which
+    costs 0.4 of the usual form on matrices nine times as wide as high.
+    """
     a, b, c = QUINTIC
     wide = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
     wide = wide / (wide.norm() + 1e-7)
+    identity = torch.eye(wide.shape[0], dtype=wide.dtype, device=wide.device)
+    gram, factor = wide @ wide.T, identity
     for _ in range(ROUNDS):
-        gram = wide @ wide.T
-        wide = a * wide + (b * gram + c * gram @ gram) @ wide
+        polynomial = a * identity + b * gram + c * gram @ gram
+        factor = polynomial @ factor
+        gram = polynomial @ gram @ polynomial
+    wide = factor @ wide
     return wide.T if matrix.shape[0] > matrix.shape[1] else wide
 
 

@@ -24,6 +24,7 @@ from reelworks.train.described_clips import Tally
 CLIPS_A_PASS = 8
 # Sources from here on are read first, or the last task would go on alone.
 LARGE_BYTES = 1 << 20
+SOURCES_A_TASK = 6
 
 
 class Mix(Section):
@@ -35,6 +36,8 @@ class Mix(Section):
     """Prefix of its sources."""
     weight: float = Field(default=1.0, gt=0)
     """Its share of windows, relative to the other mixes' weights."""
+    max_sources: int | None = Field(default=None, ge=1)
+    """Sources read at most, drawn at random; all of them if left out."""
     span: tuple[float, float] = (0.0, 1.0)
     """Part of each source's duration that clips may come from, as fractions."""
     clips: ClipSpec = ClipSpec()
@@ -49,13 +52,16 @@ class Mix(Section):
 
 def list_mixes(mixes: Sequence[Mix], seed: int) -> list[dict[str, Any]]:
     """One row a source, shuffled; large sources first, since they take longest. Raises UserError for none."""
-    rows = []
+    rows: list[dict[str, Any]] = []
+    drawn = random.Random(seed)
     for index, mix in enumerate(mixes):
         found = list(list_sources([mix.prefix]))
         if not found:
             raise UserError(f"there is no raw video under {mix.prefix} ({mix.name})", "upload some or drop this mix")
+        if mix.max_sources is not None and mix.max_sources < len(found):
+            found = drawn.sample(found, mix.max_sources)
         rows += [{"source": json.dumps(asdict(source)), "mix": index, "bytes": source.size} for source in found]
-    random.Random(seed).shuffle(rows)
+    drawn.shuffle(rows)
     return sorted(rows, key=lambda row: row["bytes"] < LARGE_BYTES)
 
 
@@ -66,8 +72,8 @@ def new_tally() -> Any:
 
 def raw_clips(mixes: Sequence[Mix], rows: list[dict[str, Any]], tally: Any, tasks: int) -> ray.data.Dataset:
     """A streaming data set with the clips of listed sources, one row each (see `clip_of_row`)."""
-    # Ray runs one block after the other in a task: several a task keep all busy, one a source would cost its start.
-    blocks = max(1, min(len(rows), 6 * tasks))
+    # A task hands its clips over when it ends: few sources a task let training begin early, one would cost its start.
+    blocks = max(1, min(len(rows), max(6 * tasks, len(rows) // SOURCES_A_TASK)))
     return ray.data.from_items(rows, override_num_blocks=blocks).flat_map(
         read_clips,  # type: ignore[arg-type]  # Ray's stubs know no generator of rows with arguments
         fn_kwargs={"mixes": list(mixes), "tally": tally},
@@ -116,4 +122,5 @@ def clips_in_span(source: Source, mix: Mix) -> Iterator[np.ndarray]:
 
 def clip_of_row(row: dict[str, Any]) -> np.ndarray:
     """Frames uint8 (T, H, W, 3) of a row of `raw_clips`."""
-    return np.frombuffer(row["frames"], np.uint8).reshape(-1, row["height"], row["width"], 3)
+    # Copied: the row's bytes are read-only and belong to the object store.
+    return np.frombuffer(bytearray(row["frames"]), np.uint8).reshape(-1, row["height"], row["width"], 3)

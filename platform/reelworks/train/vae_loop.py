@@ -18,7 +18,7 @@ from reelworks.train.finetune import Workers
 from reelworks.train.raw_clips import Mix
 from reelworks.train.vae_loss import VAELossWeights
 from reelworks.train.vae_optimize import VAETraining
-from reelworks.train.windows import PooledClip, WindowPool, WindowSpec
+from reelworks.train.windows import PooledClip, WindowPool, WindowSpec, draw_length
 
 
 class HeldOut(Section):
@@ -45,7 +45,7 @@ class TrainVAERecipe(Recipe):
     """Weights of the loss's terms."""
     training: VAETraining
     """Steps, minutes, learning rates."""
-    stats_clips: int = Field(default=256, ge=1)
+    stats_clips: int = Field(default=128, ge=1)
     """Clips over which the latents' statistics are taken, on each of which the encoder runs once."""
     decode_tasks: int = Field(default=2, ge=1)
     """Tasks that read and decode at once."""
@@ -65,12 +65,14 @@ class TrainVAERecipe(Recipe):
 def train_vae(recipe: TrainVAERecipe, run: Any) -> dict[str, Any]:
     """Trains on Ray, uploads the checkpoint folder, measures it, registers it; returns what the end table shows."""
     import ray
+    import ray.data
 
     from reelworks import storage, tracking
     from reelworks.train import trainer
     from reelworks.train.raw_clips import list_mixes, new_tally, raw_clips
     from reelworks.train.vae_report import contact_sheet
 
+    ray.data.DataContext.get_current().enable_progress_bars = False  # the log is for the training's own lines
     rows = list_mixes(recipe.sources, recipe.seed)
     print(f"{len(rows)} sources to train on, {recipe.training.max_minutes:g} minutes at most", flush=True)
     tally = new_tally()
@@ -137,7 +139,7 @@ def worker_loop(config: dict[str, Any]) -> dict[str, Any]:
     if world > 1:
         model = torch.nn.parallel.DistributedDataParallel(model)
     torch.manual_seed(recipe.seed + 1 + rank)  # equal weights, unequal noise
-    rng = np.random.default_rng([recipe.seed, rank])
+    rng, shared_rng = np.random.default_rng([recipe.seed, rank]), np.random.default_rng(recipe.seed)
     run = tracking.attach(config["run_id"]) if rank == 0 else None
 
     def report(step: int, values: dict[str, float]) -> None:
@@ -148,7 +150,8 @@ def worker_loop(config: dict[str, Any]) -> dict[str, Any]:
             run.metrics(values, step)
 
     def batches() -> torch.Tensor:
-        return to_pixels(torch.from_numpy(pool.batch(rng, 1 / world)).to(device))
+        windows = pool.batch(rng, draw_length(recipe.windows, shared_rng), 1 / world)
+        return to_pixels(torch.from_numpy(windows).to(device))
 
     steps = optimize(model, batches, recipe.training, report)
     if rank == 0:

@@ -13,17 +13,19 @@ import numpy as np
 from pydantic import Field
 
 from reelworks.config import Section
+from reelworks.models.vae import SPATIAL_STRIDE, TEMPORAL_STRIDE
 
 
 class WindowSpec(Section):
     """What a training batch is made of."""
 
-    frames: dict[int, float] = {1: 0.15, 5: 0.25, 9: 0.4, 13: 0.2}
+    frames: dict[int, float] = {1: 0.1, 5: 0.25, 9: 0.4, 13: 0.25}
     """Length of a window in frames (4k+1) -> its share of batches. One length alone blurs all others."""
     largest_px: int = Field(default=48, ge=8, multiple_of=8)
     """Longest side of a window in pixels; larger clips are cropped at random."""
-    batch_px: int = Field(default=221_184, ge=64)
-    """Pixels x frames of a batch over all workers (221,184 = 16 windows of 9 frames of 32x48)."""
+    batch_tokens: int = Field(default=1152, ge=1)
+    """Latent positions of a batch over all workers: what a step costs, whatever its windows' length and size
+    (1,152 = 16 windows of 9 frames of 32x48 px)."""
     pool_bytes: int = Field(default=256 << 20, ge=1 << 16)
     """Bytes of decoded clips that a worker holds; when they are spent a new clip replaces a random one."""
     first_clips: int = Field(default=96, ge=1)
@@ -36,6 +38,12 @@ class PooledClip:
 
     frames: np.ndarray
     mix: int
+
+
+def draw_length(spec: WindowSpec, rng: np.random.Generator) -> int:
+    """Frames of the next batch's windows. Ranks with equal generators draw equal lengths: none waits for the others."""
+    shares = np.array(list(spec.frames.values()))
+    return int(rng.choice(list(spec.frames), p=shares / shares.sum()))
 
 
 class WindowPool:
@@ -66,14 +74,12 @@ class WindowPool:
         with self.lock:
             return list(self.clips)
 
-    def batch(self, rng: np.random.Generator, share: float) -> np.ndarray:
-        """uint8 (N, T, H, W, 3): windows of one size, by a clip drawn first; `share` is this worker's of the batch.
+    def batch(self, rng: np.random.Generator, num_frames: int, share: float) -> np.ndarray:
+        """uint8 (N, T, H, W, 3): windows of one size, that of a clip drawn first; T is `num_frames` or less.
 
-        Clips at least as long, high and wide join it, mixes by their weights; N fills the budget, at least 1.
+        Clips at least as long, high and wide join it, mixes by their weights; N fills `share` of the batch, at least 1.
         """
-        clips = self.snapshot()
-        lengths, shares = list(self.spec.frames), np.array(list(self.spec.frames.values()))
-        wanted = int(rng.choice(lengths, p=shares / shares.sum()))
+        clips, wanted = self.snapshot(), num_frames
         usable = [clip for clip in clips if clip.frames.shape[0] >= wanted]
         if not usable:  # only short clips so far: the longest window that one of them holds
             longest = max(clip.frames.shape[0] for clip in clips)
@@ -81,7 +87,8 @@ class WindowPool:
         first = usable[self._draw(rng, usable, 1)[0]]
         height, width = (min(side, self.spec.largest_px) for side in first.frames.shape[1:3])
         fitting = [clip for clip in usable if clip.frames.shape[1] >= height and clip.frames.shape[2] >= width]
-        count = max(1, round(share * self.spec.batch_px / (wanted * height * width)))
+        tokens = ((wanted - 1) // TEMPORAL_STRIDE + 1) * (height // SPATIAL_STRIDE) * (width // SPATIAL_STRIDE)
+        count = max(1, round(share * self.spec.batch_tokens / tokens))
         drawn = self._draw(rng, fitting, count)
         return np.stack([cut_window(fitting[i].frames, (wanted, height, width), rng) for i in drawn])
 
