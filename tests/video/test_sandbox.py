@@ -178,7 +178,7 @@ for attempt in (lambda: open("/etc/hostname"), socket.socket, lambda: os.execv("
         refused += 1
 print(refused)
 """
-    environment = {"PYTHONPATH": os.pathsep.join(sys.path)}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=True)
     assert done.stdout.strip() == "3"
 
@@ -194,7 +194,7 @@ os.kill(os.getpid(), signal.SIGKILL)
     source = tmp_path / "large.mp4"
     source.write_bytes(large)
     command = [sys.executable, "-c", program, str(source)]
-    environment = {"PYTHONPATH": os.pathsep.join(sys.path)}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == -signal.SIGKILL, done.stderr
     child = Path("/proc") / done.stdout.strip()

@@ -51,8 +51,8 @@ class DecodingChild:
             [sys.executable, "-S", "-c", _START, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env=environment | {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ},
+            # stderr is ours until the child is ready: why it could not start must be seen.
+            env=environment | {name: os.environ[name] for name in ("LD_LIBRARY_PATH", "PATH") if name in os.environ},
             pass_fds=[theirs.fileno()],
             start_new_session=True,  # Ctrl-C reaches the worker, which then closes the socket
         )
@@ -89,6 +89,9 @@ class DecodingChild:
                 offset, count = answer["read"]
                 wire.send(self._channel, {"ok": True}, read_at(int(offset), min(int(count), wire.READ_BYTES)))
         except (EOFError, BrokenPipeError, ConnectionError) as error:
+            if not self.started:  # no file's fault, and no reason to quarantine one
+                status = self._process.wait()
+                raise RuntimeError(f"A decoding child can't start (exit status {status}).") from error
             raise self._post_mortem() from error
 
     def stop(self) -> None:

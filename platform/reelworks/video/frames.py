@@ -87,6 +87,10 @@ class Renderer:
         self._interpolation = Interpolation[interpolation.upper()]
         self._reformatter = VideoReformatter()
 
+    def scales(self, height: int, width: int) -> bool:
+        """True where pictures of this displayed size are drawn in another one."""
+        return (self.height, self.width) != (height, width)
+
     def draw(self, frame: VideoFrame, out: np.ndarray) -> None:
         """Fill `out`, uint8 (H, W, 3)."""
         height, width = self._stored

@@ -1,11 +1,12 @@
 """What a file says about itself before it is decoded."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from av.video.frame import VideoFrame
 
 from reelworks.video.container import STILL_DEMUXERS
+from reelworks.video.fast import choose_decoder
 from reelworks.video.frames import Orientation, displayed_size
 from reelworks.video.index import duration_of
 from reelworks.video.stream import FrameStream
@@ -48,7 +49,7 @@ class Probe:
     frames_present: int | None
     """Frames whose bytes are inside the file; less than `num_frames` in a truncated file."""
     decoder: str
-    """`decord` or `pyav`."""
+    """`decord` or `pyav`: which one decodes spans and the whole, in a child that has both."""
     decoder_reason: str
     """Why this decoder, in one phrase."""
 
@@ -67,8 +68,7 @@ def describe(source: FrameStream, first: VideoFrame, orientation: Orientation) -
     aspect = stream.codec_context.sample_aspect_ratio or Fraction(1)
     height, width = displayed_size(first.width, first.height, aspect, orientation)
     still = source.demuxer in STILL_DEMUXERS
-    decoder, reason = "pyav", "the only decoder so far"
-    return Probe(
+    probe = Probe(
         container=source.demuxer,
         codec=stream.codec_context.codec.canonical_name,
         width=width,
@@ -87,6 +87,8 @@ def describe(source: FrameStream, first: VideoFrame, orientation: Orientation) -
         edit_list_hides=index.hidden,
         leading_undecodable=index.leading,
         frames_present=index.present,
-        decoder=decoder,
-        decoder_reason=reason,
+        decoder="pyav",
+        decoder_reason="",
     )
+    decoder, reason = choose_decoder(probe, source, first.colorspace, source.limits.whole_object_bytes)
+    return replace(probe, decoder=decoder, decoder_reason=reason)

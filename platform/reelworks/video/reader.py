@@ -5,6 +5,7 @@ result proves itself: a key frame at or before the time asked for.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import BinaryIO
 
@@ -12,6 +13,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 from reelworks.errors import VideoError, VideoErrorKind
+from reelworks.video.fast import decode_with_decord
 from reelworks.video.frames import Allocate, Collector, Frames, Renderer, allocate_private, orientation_of
 from reelworks.video.limits import Limits
 from reelworks.video.probe import Probe, describe
@@ -24,8 +26,11 @@ BATCH_BYTES = 8 * 2**20
 class Reader:
     """Probe and frames of one seekable binary file, decoded in this process. Raises VideoError; not thread-safe."""
 
-    def __init__(self, file: BinaryIO, limits: Limits | None = None):
+    def __init__(self, file: BinaryIO, limits: Limits | None = None, use_decord: bool = False):
+        """`use_decord` only in the child: decord may hang, and its libraries disturb PyAV's encoders."""
         self.limits = limits or Limits()
+        self._file = file
+        self._use_decord = use_decord
         self._stream = FrameStream(file, self.limits)
         try:
             first = self._stream.first_frame()
@@ -57,6 +62,15 @@ class Reader:
         if span_s is not None and times_s is not None:
             raise ValueError("span_s and times_s can't both be given; choose one.")
         renderer = self._renderer(size, interpolation)
+        if (
+            self._use_decord
+            and self.probe.decoder == "decord"
+            and times_s is None
+            and not renderer.scales(self.probe.height, self.probe.width)
+        ):
+            fast = self._with_decord(span_s, allocate)
+            if fast is not None:
+                return fast
         expected = len(times_s) if times_s is not None else self._expected(span_s)
         out = Collector(renderer.height, renderer.width, expected, self.limits.max_decoded_bytes, allocate)
         error = None
@@ -102,6 +116,16 @@ class Reader:
             return
         if len(out):
             yield out.frames(self.probe.time_base, "pyav")
+
+    def _with_decord(self, span_s: tuple[float, float] | None, allocate: Allocate) -> Frames | None:
+        """What decord gives, where it agrees with the container; else None, and PyAV decodes from now on."""
+        probe = self.probe
+        out = Collector(probe.height, probe.width, self._expected(span_s), self.limits.max_decoded_bytes, allocate)
+        reason = decode_with_decord(self._file, self._stream, span_s, out)
+        if reason is None:
+            return out.frames(probe.time_base, "decord")
+        self.probe = replace(probe, decoder="pyav", decoder_reason=reason)
+        return None
 
     def _renderer(self, size: tuple[int, int] | None, interpolation: str) -> Renderer:
         height, width = size or (self.probe.height, self.probe.width)

@@ -169,7 +169,8 @@ class SandboxedReader:
                 raise
 
     def _open(self, child: DecodingChild) -> None:
-        message = {"call": "open", "size": self._size, "limits": asdict(self.limits)}
+        message: wire.Message = {"call": "open", "size": self._size, "limits": asdict(self.limits)}
+        message["cautious"] = self._failures > 0  # what hung or crashed may have been decord: then without it
         answer, _ = self._ask(child, message, descriptor=self._pages)
         self.probe = wire.unpack_probe(answer["probe"])
 

@@ -46,7 +46,7 @@ class FrameStream:
 
     def __init__(self, file: BinaryIO, limits: Limits):
         self._file = file
-        self._limits = limits
+        self.limits = limits
         self.file_bytes = size_of(file)
         head = file.read(HEAD_BYTES)
         self.demuxer = sniff(head)
@@ -61,7 +61,7 @@ class FrameStream:
         self._size: tuple[int, int] | None = None
         self._slots: list[int] = []
         self._draining = False
-        self._cut = self.index.truncated or short
+        self.cut = self.index.truncated or short
 
     def _open(self) -> None:
         self._file.seek(0)
@@ -73,7 +73,7 @@ class FrameStream:
             if header and self.demuxer == "mov" and boxes_run_out(self._file, self.file_bytes):
                 raise VideoError(VideoErrorKind.truncated, "The file ends before its index (moov).", 0) from error
             raise
-        self.stream.codec_context.options = {"max_pixels": str(self._limits.max_pixels)}
+        self.stream.codec_context.options = {"max_pixels": str(self.limits.max_pixels)}
 
     def close(self) -> None:
         self._fresh = None
@@ -87,7 +87,7 @@ class FrameStream:
         except VideoError as error:
             raise VideoError(error.kind, error.message, 0) from error
         if first is None:
-            kind = VideoErrorKind.truncated if self._cut else VideoErrorKind.corrupt
+            kind = VideoErrorKind.truncated if self.cut else VideoErrorKind.corrupt
             raise VideoError(kind, "No frame can be decoded.", 0)
         self._fresh = chain([first], frames)
         return first[1]
@@ -107,6 +107,17 @@ class FrameStream:
         self._fresh = chain(peeked, rest)
         ticks = peeked[-1][0] - peeked[0][0]
         return (len(peeked) - 1) / (ticks * self.time_base) if ticks else rate
+
+    def packet_times(self) -> list[int] | None:
+        """Presentation times of all frames, in order, from the packets alone; None where one has no time."""
+        self._restart()
+        self._fresh = None
+        with self._typed_errors():
+            times = [
+                packet.pts for packet in self.container.demux(self.stream) if packet.size and not packet.is_discard
+            ]
+        known = sorted(time for time in times if time is not None)
+        return known if known and len(known) == len(times) else None
 
     def from_start(self) -> Iterator[Timed]:
         """Every frame that is shown, with its integer timestamp, strictly increasing; then what was wrong is raised."""
@@ -165,7 +176,7 @@ class FrameStream:
         count = 0
         for count, timed in enumerate(self._ordered(self._decoded()), start=1):  # noqa: B007
             yield timed
-        if self._cut:
+        if self.cut:
             total = f" of {self.index.shown}" if self.index.shown is not None else ""
             raise VideoError(VideoErrorKind.truncated, f"The file ends early, after {count}{total} frames.")
         if self.index.shown is not None and count < self.index.shown:
@@ -199,7 +210,7 @@ class FrameStream:
             return False
         if self.demuxer in _PACKETS_CAN_BE_LOST:
             raise VideoError(VideoErrorKind.corrupt, "Packets of the transport stream are missing or damaged.")
-        self._cut = True
+        self.cut = True
         return True
 
     @contextmanager
@@ -209,8 +220,8 @@ class FrameStream:
             with decoder_errors("Decoding stopped", VideoErrorKind.corrupt):
                 yield
         except VideoError as error:
-            self._cut = self._cut or (self.demuxer == "mov" and boxes_run_out(self._file, self.file_bytes))
-            if self._cut and error.kind is VideoErrorKind.corrupt:
+            self.cut = self.cut or (self.demuxer == "mov" and boxes_run_out(self._file, self.file_bytes))
+            if self.cut and error.kind is VideoErrorKind.corrupt:
                 raise VideoError(VideoErrorKind.truncated, f"The file ends early. {error.message}") from error
             raise
 
@@ -220,7 +231,7 @@ class FrameStream:
         steps: deque[int] = deque(maxlen=_USUAL_STEPS)
         for frame in frames:
             pts = self._timestamp(frame, last)
-            if self._draining and self._cut and steps and last is not None and 2 * (pts - last) > 3 * median(steps):
+            if self._draining and self.cut and steps and last is not None and 2 * (pts - last) > 3 * median(steps):
                 return  # the frames shown in between were lost with the end of the file: the good prefix ends here
             if frame.is_corrupt:
                 at_s = float(pts * self.time_base)

@@ -1,10 +1,11 @@
 """The decoding child: one process without rights that opens one source at a time and answers over a socket."""
 
-import importlib
+import importlib.util
 import io
 import os
 import pkgutil
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -56,10 +57,11 @@ class _RemoteFile(io.RawIOBase):
 class Child:
     """Answers requests until the worker closes the socket."""
 
-    def __init__(self, channel: socket.socket, memory: confine.MemoryLimit, confined: bool):
+    def __init__(self, channel: socket.socket, memory: confine.MemoryLimit, confined: bool, has_decord: bool):
         self._channel = channel
         self._memory = memory
         self._confined = confined
+        self._has_decord = has_decord
         self._reader: Reader | None = None
         self._file: BinaryIO | None = None
         self._batches: Iterator[Frames] | None = None
@@ -116,7 +118,7 @@ class Child:
             self._file = cast(BinaryIO, _RemoteFile(self._channel, message["size"]))
         else:
             self._file = os.fdopen(descriptor, "rb", buffering=0)
-        self._reader = Reader(self._file, limits)
+        self._reader = Reader(self._file, limits, use_decord=self._has_decord and not message["cautious"])
         wire.send(self._channel, {"probe": wire.pack_probe(self._reader.probe)})
 
     def _allocate(self, shape: tuple[int, ...]) -> np.ndarray:
@@ -147,8 +149,13 @@ def main(descriptor: int, parent: int) -> None:
     threading.Thread(target=_follow, args=(parent,), daemon=True).start()
     memory = confine.MemoryLimit()
     _import_all_of_av()
+    has_decord = importlib.util.find_spec("decord") is not None
+    if has_decord:
+        importlib.import_module("decord")
+    with open(os.devnull, "wb") as nothing:
+        os.dup2(nothing.fileno(), sys.stderr.fileno())  # decord warns about every file it doesn't like
     confined = confine.forbid_files_and_network()
-    Child(socket.socket(fileno=descriptor), memory, confined).serve()
+    Child(socket.socket(fileno=descriptor), memory, confined, has_decord).serve()
 
 
 def _import_all_of_av() -> None:
