@@ -11,13 +11,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import ray
 import torch
 from transformers import BertConfig, BertModel
 
 from reelworks import storage
+from reelworks.curate.caption import CaptionActor
+from reelworks.curate.chunk import Chunk, from_table
+from reelworks.curate.encode import LatentActor
+from reelworks.curate.frames import decode_chunks
+from reelworks.curate.index import index_sources
+from reelworks.curate.listing import list_chunks
+from reelworks.curate.plan import Plan, make_plan
+from reelworks.curate.prepare import commit_chunks
 from reelworks.curate.recipe import PrepareRecipe
+from reelworks.curate.text import TextActor
 from reelworks.models.latent_stats import LatentStats
 from reelworks.models.small_captioner import CaptionerSize, create_captioner
 from reelworks.models.tokenizer import train_tokenizer
@@ -137,3 +147,19 @@ def ray_cluster(s3_server: str) -> Iterator[None]:
         )
         yield
         ray.shutdown()
+
+
+def run_stages(plan: Plan) -> list[Chunk]:
+    """The stages of the pipeline one after the other in this process, as Ray Data would call them."""
+    table = pa.concat_tables(list(list_chunks(pa.table({}), plan)))
+    table = decode_chunks(index_sources(table, plan), plan)
+    if plan.recipe.captioner:
+        table = CaptionActor(plan)(table)
+    return from_table(TextActor(plan)(LatentActor(plan)(table)))
+
+
+def commit_inline(recipe: PrepareRecipe, folder: Path) -> dict[str, Any]:
+    """`prepare` without Ray: the end table's counts."""
+    plan = make_plan(recipe)
+    folder.mkdir(parents=True)
+    return commit_chunks(plan, Log(), 0, [run_stages(plan)], folder)  # type: ignore[arg-type]

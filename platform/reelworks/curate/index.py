@@ -14,7 +14,7 @@ from reelworks.curate.chunk import Chunk, from_table, to_table
 from reelworks.curate.clips import clip_row
 from reelworks.curate.plan import Plan
 from reelworks.curate.quarantine import failure_of, quarantine
-from reelworks.curate.shots import Span, find_spans
+from reelworks.curate.shots import FALLBACK_FPS, Span, find_shots, spans_of
 from reelworks.curate.sources import open_source
 from reelworks.errors import StorageError, StorageErrorKind, VideoError
 
@@ -60,11 +60,14 @@ def find_index(chunk: Chunk, plan: Plan) -> dict[str, Any]:
     """What the index object of a source says: size, rate and the spans of its chunks. Raises VideoError."""
     opened = open_source(chunk.source)
     probe = video.probe(opened)
-    spans = find_spans(opened, probe, plan.recipe.clips.shots)
-    chunk.add("decoded_frames", sum(span.num_frames for span in spans))
+    spec = plan.recipe.clips.shots
+    pts, cuts = find_shots(opened, probe, spec)
+    spans = spans_of(pts, probe.time_base, cuts, 1 / (probe.fps or FALLBACK_FPS), spec)
+    chunk.add("decoded_frames", len(pts))
     chunk.add("decoded_sources")
     return {
         "state": "clips" if spans else "no_clips",
+        "shots": len(cuts) + 1,
         "width": probe.width,
         "height": probe.height,
         "fps": probe.fps,
@@ -94,6 +97,7 @@ def chunks_of(chunk: Chunk, index: dict[str, Any], plan: Plan) -> list[Chunk]:
     if index["state"] == "quarantined":
         chunk.end("quarantined", failure_of(index["failure"]))
         return [chunk]
+    chunk.add("shots", index["shots"])
     size = (index["height"], index["width"], index["fps"], Fraction(index["time_base"]))
     found = []
     for number, run in enumerate(index["chunks"]):

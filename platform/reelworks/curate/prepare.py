@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 def prepare(recipe: PrepareRecipe, run: Run) -> dict[str, Any]:
     """Bring the snapshot up to date with what lies under the recipe's prefixes; the counts of the end table."""
+    from reelworks.curate.pipeline import finished_chunks
+
     plan = make_plan(recipe)
     run.json({"models": dict(plan.models), "fingerprints": dict(plan.fingerprints)}, "prepare/plan.json")
     listed = listed_sources(recipe.sources)
@@ -39,7 +41,7 @@ def prepare(recipe: PrepareRecipe, run: Run) -> dict[str, Any]:
         print(f"prepare: snapshot {ref.name}@{ref.number} holds exactly these sources and settings; nothing to do")
         return {**manifest["counts"], **work_counts({}), "snapshot": str(ref), "committed": 0}
     with tempfile.TemporaryDirectory(prefix="reelworks-") as folder:
-        return run_pipeline(plan, run, listed.count, Path(folder))
+        return commit_chunks(plan, run, listed.count, finished_chunks(plan), Path(folder))
 
 
 def newest_of(plan: Plan, sources_digest: str) -> tuple[SnapshotRef, dict[str, Any]] | None:
@@ -52,13 +54,13 @@ def newest_of(plan: Plan, sources_digest: str) -> tuple[SnapshotRef, dict[str, A
     return (ref, manifest) if same else None
 
 
-def run_pipeline(plan: Plan, run: Run, total_sources: int, folder: Path) -> dict[str, Any]:
-    """Stream every source through the stages, then commit. Raises UserError where the latents are not final."""
-    from reelworks.curate.pipeline import finished_chunks
-
+def commit_chunks(
+    plan: Plan, run: Run, total_sources: int, finished: Iterable[list[Chunk]], folder: Path
+) -> dict[str, Any]:
+    """Take in finished chunks as they come, then commit. Raises UserError where the latents are not final."""
     progress, spool = Progress(total_sources, plan.recipe.progress_s, run), Spool(folder)
     failures: list[dict[str, Any]] = []
-    for chunks in finished_chunks(plan):
+    for chunks in finished:
         for chunk in chunks:
             progress.add(chunk)
             spool.add(snapshot_rows(chunk, plan))
@@ -94,7 +96,12 @@ def snapshot_content(plan: Plan, progress: Progress, spool: Spool, failures: lis
         "models": dict(plan.models),
         "clips": plan.recipe.clips.model_dump(mode="json"),
         "sources_digest": progress.sources.digest,
-        "counts": {**progress.source_counts(), **counts, **{f"quarantined_{kind}": n for kind, n in kinds.items()}},
+        "counts": {
+            **progress.source_counts(),
+            "shots": int(progress.counts["shots"]),
+            **counts,
+            **{f"quarantined_{kind}": n for kind, n in kinds.items()},
+        },
         "parts": parts,
         "quarantine": write_quarantine(plan, failures),
     }

@@ -23,7 +23,7 @@ class ShotSpec(Section):
 
     detector: Literal["content", "adaptive", "fixed"] = "content"
     """content: change between two frames; adaptive: that change against its neighbours'; fixed: every max_clip_s."""
-    content_threshold: float = 34.0
+    content_threshold: float = 32.0
     """content: mean change of hue, saturation and brightness (0-255) at which a frame begins a shot; in pictures of
     32 px a moving shape reaches 27, PySceneDetect's default, and a cut 40."""
     adaptive_threshold: float = 3.0
@@ -51,19 +51,24 @@ class Span:
 
 def find_spans(source: Opened, probe: video.Probe, spec: ShotSpec) -> list[Span]:
     """The clips of a source in display order; empty where every shot is too short. Raises VideoError."""
-    height, width = detect_size(probe.height, probe.width, spec.detect_px)
-    pts: list[np.ndarray] = []
+    pts, cuts = find_shots(source, probe, spec)
+    return spans_of(pts, probe.time_base, cuts, 1 / (probe.fps or FALLBACK_FPS), spec)
+
+
+def find_shots(source: Opened, probe: video.Probe, spec: ShotSpec) -> tuple[np.ndarray, list[int]]:
+    """(timestamps of all frames (N,), indexes of those that begin a shot, the first excepted). Raises VideoError."""
+    size = detect_size(probe.height, probe.width, spec.detect_px)
+    pts: list[np.ndarray] = [np.empty(0, np.int64)]
 
     def frames() -> Iterator[np.ndarray]:
-        for batch in video.iter_frames(source, size=(height, width)):
+        for batch in video.iter_frames(source, size=size):
             if batch.error:
                 raise batch.error
             pts.append(batch.pts)
             yield from batch.frames
 
-    fps = probe.fps or FALLBACK_FPS
-    cuts = find_cuts(frames(), fps, spec)
-    return spans_of(np.concatenate(pts), probe.time_base, cuts, 1 / fps, spec) if pts else []
+    cuts = find_cuts(frames(), probe.fps or FALLBACK_FPS, spec)
+    return np.concatenate(pts), cuts
 
 
 def detect_size(height: int, width: int, longest_px: int) -> tuple[int, int]:
@@ -106,6 +111,8 @@ def spans_of(pts: np.ndarray, time_base: Fraction, cuts: Sequence[int], frame_s:
 
     frame_s, the usual duration of a frame, is how long the last frame is taken to be shown.
     """
+    if not len(pts):
+        return []
     pts_s = seconds(pts, time_base)  # (N,)
     ends_s = np.append(pts_s[1:], pts_s[-1] + frame_s)  # (N,)
     edges = [0, *cuts, len(pts)]

@@ -1,0 +1,102 @@
+"""reelworks.curate.clips: frames by time, native aspect, sizes that the VAE divides."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reelworks import storage
+from reelworks.curate.clips import ClipSpec, clip_row, clips_of_source, crop, frame_times, geometry, num_frames
+from reelworks.curate.shots import ShotSpec, Span
+from reelworks.curate.sources import Source, list_sources
+from reelworks.errors import VideoError
+from reelworks.video.encode import encode_video
+
+
+def span(seconds: float, fps: float) -> Span:
+    return Span(0.0, seconds, round(seconds * fps), 0, round(seconds * fps) - 1)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "native", "expected"),
+    [
+        (1.125, 8.0, 9),
+        (1.125, 24.0, 9),
+        (1.16, 25.0, 9),
+        (2.125, 12.0, 17),
+        (1.0, 8.0, 5),
+        (0.04, 25.0, 1),
+        (2.0, 5.0, 9),
+    ],
+)
+def test_a_clip_has_4k_plus_1_frames_at_the_lower_rate(seconds: float, native: float, expected: int) -> None:
+    fps, count = num_frames(span(seconds, native), native, ClipSpec(fps=8))
+    assert (fps, count) == (min(native, 8), expected)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(1, 400), st.floats(2, 60), st.floats(1, 30))
+def test_every_time_lies_inside_the_span_whatever_the_rates(frames: int, native: float, fps: float) -> None:
+    one = span(frames / native, native)
+    times = frame_times(one, native, ClipSpec(fps=fps))
+    assert len(times) % 4 == 1
+    assert times[-1] < one.end_s
+    # At the native rate no frame is shown twice and none is left out.
+    if native <= fps:
+        assert np.array_equal(np.floor(times * native), np.arange(len(times)))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(1, 4000), st.integers(1, 4000), st.integers(0, 60), st.integers(1, 5000), st.sampled_from([8, 16]))
+def test_a_clip_is_scaled_only_over_the_limit_and_cropped_by_less_than_the_patch(
+    height: int, width: int, k: int, max_tokens: int, multiple: int
+) -> None:
+    spec = ClipSpec(max_tokens=max_tokens, multiple_px=multiple)
+    size = geometry(height, width, 4 * k + 1, spec)
+    if size is None:
+        return
+    tokens = (k + 1) * (size.height // 8) * (size.width // 8)
+    assert tokens <= max_tokens
+    assert size.height % multiple == size.width % multiple == 0
+    assert 0 <= size.scaled_height - size.height < multiple
+    assert 0 <= size.scaled_width - size.width < multiple
+    if (k + 1) * (height // multiple * multiple // 8) * (width // multiple * multiple // 8) <= max_tokens:
+        assert (size.scaled_height, size.scaled_width) == (height, width)
+    assert abs(size.scaled_height * width - size.scaled_width * height) <= max(height, width)
+
+
+def test_pictures_smaller_than_a_patch_have_no_clip() -> None:
+    source = Source("s3://b/k", "e", 1)
+    assert clip_row(source, 7, 64, 8.0, Fraction(1, 8), span(1.125, 8), ClipSpec()) is None
+
+
+def test_the_crop_is_central() -> None:
+    frames = np.arange(5 * 7, dtype=np.uint8).reshape(1, 5, 7, 1).repeat(3, -1)
+    assert np.array_equal(crop(frames, 3, 5)[0, :, :, 0], frames[0, 1:4, 1:6, 0])
+
+
+def test_a_source_gives_its_clips_with_exactly_the_frames_of_its_shots(prefix: str) -> None:
+    rng = np.random.default_rng(0)
+    shots = [rng.integers(low, low + 80, (1, 42, 51, 3)).repeat(count, 0) for low, count in ((0, 27), (170, 40))]
+    frames = np.concatenate(shots).astype(np.uint8)
+    frames[:, :8, :8] = np.arange(67, dtype=np.uint8)[:, None, None, None] * 3
+    storage.create_once(f"{prefix}/a.mkv", encode_video(frames, 24.0, "ffv1", "mkv", "bgr0"))
+    source = next(iter(list_sources([f"{prefix}/"])))
+    found = list(clips_of_source(source, ClipSpec(fps=8, shots=ShotSpec(min_clip_s=0.5))))
+    chosen = [[0, 3, 6, 9, 12, 15, 18, 21, 24], [27 + 3 * k for k in range(13)]]
+    for (row, clip), indexes in zip(found, chosen, strict=True):
+        assert clip.shape == (len(indexes), 40, 48, 3) == (row.num_frames, row.height, row.width, 3)
+        assert np.array_equal(clip, crop(frames[indexes], 40, 48))
+        assert row.num_tokens == ((row.num_frames - 1) // 4 + 1) * 5 * 6
+        assert (row.native_width, row.native_height, row.native_fps, row.fps) == (51, 42, 24.0, 8.0)
+    assert len({row.clip_id for row, _ in found}) == 2
+
+
+def test_an_unusable_source_raises_a_typed_error(prefix: str) -> None:
+    storage.create_once(f"{prefix}/a.mp4", b"not a video at all, only text " * 9)
+    with pytest.raises(VideoError):
+        list(clips_of_source(next(iter(list_sources([f"{prefix}/"]))), ClipSpec()))

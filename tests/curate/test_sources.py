@@ -1,0 +1,89 @@
+"""reelworks.curate.sources: what is a source, and which JSON belongs to it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reelworks import storage
+from reelworks.curate.sources import Source, list_sources, match_shot, open_source, pair_sidecars, read_sidecar
+from reelworks.errors import StorageError, StorageErrorKind
+from reelworks.storage import ObjectInfo
+
+
+def info(key: str) -> ObjectInfo:
+    return ObjectInfo(f"s3://b/{key}", "b", key, f"etag-{key}", 1)
+
+
+def paired(keys: list[str]) -> dict[str, str | None]:
+    return {s.uri[7:]: s.sidecar_uri and s.sidecar_uri[7:] for s in pair_sidecars(map(info, sorted(keys)))}
+
+
+def test_sidecars_are_found_under_both_names_and_are_no_sources() -> None:
+    keys = ["v/a.json", "v/a.mp4", "v/b.mp4", "v/b.mp4.json", "v/c.mov", "v/c2.mov", "v/c2.mov.json", "v/", "v/d"]
+    assert paired(keys) == {
+        "v/a.mp4": "v/a.json",
+        "v/b.mp4": "v/b.mp4.json",
+        "v/c.mov": None,
+        "v/c2.mov": "v/c2.mov.json",
+        "v/d": None,
+    }
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.dictionaries(st.text("ab.-1", min_size=1, max_size=6), st.sampled_from(["none", "short", "long"]), max_size=12)
+)
+def test_streamed_pairing_equals_pairing_with_everything_in_memory(names: dict[str, str]) -> None:
+    keys = {f"{name}.mp4" for name in names}
+    keys |= {f"{name}.json" for name, kind in names.items() if kind == "short"}
+    keys |= {f"{name}.mp4.json" for name, kind in names.items() if kind == "long"}
+    expected = {
+        key: next((s for s in (f"{key}.json", f"{key[:-4]}.json") if s in keys), None)
+        for key in keys
+        if not key.endswith(".json")
+    }
+    assert paired(sorted(keys)) == expected
+
+
+def test_overlapping_prefixes_list_an_object_once(prefix: str) -> None:
+    for name in ("a.mp4", "a.json", "more/b.mp4"):
+        storage.create_once(f"{prefix}/{name}", name.encode())
+    found = list(list_sources([f"{prefix}/more/", f"{prefix}/", f"{prefix}/"]))
+    assert [source.uri.removeprefix(prefix) for source in found] == ["/a.mp4", "/more/b.mp4"]
+    assert found[0].size == 5 and found[0].sidecar_uri == f"{prefix}/a.json"
+
+
+def test_an_object_overwritten_since_its_listing_is_not_read(prefix: str) -> None:
+    first = storage.create_once(f"{prefix}/a.mp4", b"one")
+    source = next(iter(list_sources([f"{prefix}/"])))
+    storage.swap(f"{prefix}/a.mp4", first.etag, b"two")
+    with pytest.raises(StorageError) as caught:
+        open_source(source)
+    assert caught.value.kind is StorageErrorKind.changed
+
+
+@pytest.mark.parametrize("text", ["", "[]", "not json", '{"shots": 3}', '{"shots": [{"start_s": "x", "end_s": 1}]}'])
+def test_a_broken_sidecar_is_a_value_error(prefix: str, text: str) -> None:
+    stored = storage.create_once(f"{prefix}/a.json", text.encode())
+    with pytest.raises(ValueError, match="sidecar"):
+        read_sidecar(Source(f"{prefix}/a.mp4", "e", 1, f"{prefix}/a.json", stored.etag))
+
+
+def test_sidecar_shots_are_read_with_their_times(prefix: str) -> None:
+    text = json.dumps({"shots": [{"start_s": 0, "end_s": 2, "caption": "x"}]}).encode()
+    stored = storage.create_once(f"{prefix}/a.json", text)
+    shots = read_sidecar(Source(f"{prefix}/a.mp4", "e", 1, f"{prefix}/a.json", stored.etag))
+    assert shots == [{"start_s": 0.0, "end_s": 2.0, "caption": "x"}]
+
+
+def test_a_caption_belongs_to_a_clip_only_from_an_overlap_of_four_fifths_on() -> None:
+    shots = [{"start_s": 0.0, "end_s": 2.0}, {"start_s": 2.0, "end_s": 4.0}]
+    assert match_shot(shots, 2.0, 4.0) is shots[1]
+    assert match_shot(shots, 2.0, 3.6) is shots[1]
+    assert match_shot(shots, 2.0, 3.5) is None
+    assert match_shot(shots, 1.0, 3.0) is None
+    assert match_shot([], 0.0, 1.0) is None
