@@ -21,6 +21,7 @@ MIN_CHROMA = 38.0  # grey levels; truth has 130 or more, codec noise and backgro
 MIN_COMPACTNESS = 0.55  # 1 for a disc, 0.83 for a triangle, below 0.4 for noise over the frame
 MIN_AREA = 0.008  # of the squared short side: a small triangle, the smallest shape, has 0.066
 MIN_MATCH = 0.70  # correlation of the overlaid blob with its outline; blobs of no shape stay below
+MAX_JUMP = 0.08  # of the short side: rms of the centre around a smooth path; truth stays below 0.03, noise above 0.12
 STILL_BELOW = 0.13  # of the frame; truth has 0.25 or more, the sideways drift 0.03 or less
 SIZE_BOUNDARY = 0.45  # of the short side, halfway between small and large
 MAIN_SHARE = 0.25  # a moving speck beside a shape four times as big is not the main shape
@@ -73,7 +74,7 @@ def judge(frames: NDArray[np.uint8]) -> Reading:
 
 
 def find_blobs(frames: NDArray[np.uint8]) -> list[Blob]:
-    """The compact patches of one hue that last at least a third of the clip, at most one a hue."""
+    """The compact patches of one hue that last at least half of the clip, at most one a hue."""
     pixels = frames.astype(np.float32)
     chroma = pixels - pixels.mean(axis=-1, keepdims=True)  # (T, H, W, 3)
     directions = _directions()  # (6, 3)
@@ -92,13 +93,15 @@ def _blob(colour: Colour, strength: Floats) -> Blob | None:
     height, width = strength.shape[1:]
     strong = strength[strength > MIN_CHROMA]
     enough = MIN_AREA * min(height, width) ** 2
-    if strong.size < enough * len(strength) / 3:
+    if strong.size < enough * len(strength) / 2:
         return None
     peak = float(np.quantile(strong, 0.8))
     weights, centre, mass = _focus(_contrast(strength / peak))
     blob = Blob(colour, weights, centre, mass)
     visible = blob.visible & (mass > enough)
-    if visible.sum() < max(1, len(strength) / 3):
+    if visible.sum() < max(1, len(strength) / 2):
+        return None
+    if _jump(centre[visible]) > MAX_JUMP * min(height, width):
         return None
     spread = _spread(weights, centre, mass)
     compactness = mass[visible] / (2 * np.pi * np.maximum(spread[visible], 1e-6))
@@ -135,6 +138,16 @@ def _spread(weights: Floats, centre: Floats, mass: Floats) -> Floats:
     away = (x - centre[:, 0, None, None]) ** 2 + (y - centre[:, 1, None, None]) ** 2
     spread: Floats = (weights * away).sum(axis=(1, 2)) / np.maximum(mass, 1e-6)
     return spread
+
+
+def _jump(centre: Floats) -> float:
+    """The rms distance in px of centres (T, 2) from the parabola through them: what jumps about is no shape."""
+    if len(centre) < 5:
+        return 0.0
+    times = np.linspace(-1, 1, len(centre))
+    powers = np.stack([np.ones_like(times), times, times**2], axis=1)  # (T, 3)
+    path = powers @ np.linalg.lstsq(powers, centre, rcond=None)[0]
+    return float(np.sqrt(((centre - path) ** 2).sum(axis=1).mean()))
 
 
 def _travel(blob: Blob, width: int, height: int) -> NDArray[np.float64]:

@@ -49,7 +49,7 @@ def make_corpus(recipe: ShapeworldRecipe, run: Run) -> dict[str, Any]:
     """
     _claim(recipe)
     present = {found.key for found in storage.list_objects(recipe.output)}
-    counts = {"clips": 0, "uploaded": 0, "present": 0, "nondeterministic": 0, "uploaded_bytes": 0}
+    counts = {"clips_made": 0, "uploaded": 0, "present": 0, "nondeterministic": 0, "uploaded_bytes": 0}
     if recipe.hostile:
         _add(counts, _store(recipe.output, hostile_files(), present))
     every = list(items(recipe.seed, recipe.train_videos, recipe.eval_videos, recipe.train_images))
@@ -61,9 +61,9 @@ def make_corpus(recipe: ShapeworldRecipe, run: Run) -> dict[str, Any]:
     for size, part in _run_batches(recipe, batches):
         done += size
         _add(counts, part)
-        run.metrics({name: counts[name] for name in ("clips", "uploaded_bytes")}, step=done)
+        run.metrics({name: counts[name] for name in ("clips_made", "uploaded_bytes")}, step=done)
         print(
-            f"{done}/{len(missing)} made: {counts['clips']} clips, {counts['uploaded_bytes'] / 2**20:.1f} MiB, "
+            f"{done}/{len(missing)} made: {counts['clips_made']} clips, {counts['uploaded_bytes'] / 2**20:.1f} MiB, "
             f"{time.monotonic() - begun:.0f} s",
             flush=True,
         )
@@ -113,7 +113,7 @@ def store_batch(batch: Sequence[Item], output: str) -> dict[str, int]:
     counts: dict[str, int] = {}
     for item in batch:
         made = make(item)
-        _add(counts, {"clips": made.num_clips} | _store(output, made.objects))
+        _add(counts, {"clips_made": made.num_clips} | _store(output, made.objects))
     return counts
 
 
