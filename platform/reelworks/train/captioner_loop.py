@@ -38,6 +38,8 @@ class TrainCaptionerRecipe(Recipe):
     """Frames of a clip that the captioner sees, spread evenly over its time."""
     short_share: float = Field(0.25, ge=0, le=1)
     """Share of examples that ask for the short caption."""
+    crop: float = Field(0.1, ge=0, lt=1)
+    """Largest share of each side that is cut off at random: a clip never looks twice the same."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, a third more time."""
     training: FinetuneSpec

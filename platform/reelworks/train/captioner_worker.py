@@ -25,7 +25,7 @@ from reelworks.models.small_captioner import create_captioner
 from reelworks.models.vision_input import VisionInput
 from reelworks.shapeworld.parse import parse
 from reelworks.train.captioner_loop import TrainCaptionerRecipe
-from reelworks.train.described_clips import DescribedClip, clip_of_row
+from reelworks.train.described_clips import DescribedClip, clip_of_row, cropped
 from reelworks.train.finetune import finetune
 
 ATTRIBUTES = ("colour", "shape", "motion", "size")
@@ -84,7 +84,7 @@ def _batches(
 ) -> Iterator[dict[str, Tensor]]:
     """Batches without an end: the first pass as clips arrive, later ones shuffled from memory where all fit."""
     for clips in clip_batches(shard, size, recipe.keep_clips, rng):
-        inputs: list[VisionInput] = [captioner.read(clip.frames) for clip in clips]
+        inputs: list[VisionInput] = [captioner.read(cropped(clip.frames, recipe.crop, rng)) for clip in clips]
         short = [bool(clip.short) and rng.random() < recipe.short_share for clip in clips]
         prompts = ["short" if is_short else "descriptive" for is_short in short]
         texts = [clip.short if is_short else clip.descriptive for clip, is_short in zip(clips, short, strict=True)]
