@@ -12,8 +12,8 @@ from pydantic import Field, model_validator
 from reelworks.config import Recipe
 from reelworks.curate.clips import ClipSpec
 from reelworks.errors import UserError
-from reelworks.models.small_captioner import CaptionerSize
-from reelworks.train.finetune import FinetuneSpec, Workers
+from reelworks.models.small_captioner import CaptionerSize, create_captioner
+from reelworks.train.finetune import FinetuneSpec, Workers, folder_files
 
 # Enough texts to learn a vocabulary from, few enough to travel to the workers.
 TOKENIZER_CAPTIONS = 20_000
@@ -99,7 +99,7 @@ def train_captioner(recipe: TrainCaptionerRecipe, run: Any) -> dict[str, Any]:
     config = {
         "recipe": recipe.model_dump(mode="json"),
         "start": pin(recipe.start) if recipe.start else None,
-        "captions": captions[:TOKENIZER_CAPTIONS],
+        "files": starting_files(recipe, captions[:TOKENIZER_CAPTIONS]),
         "run_id": run.id,
         "uri": uri,
     }
@@ -117,3 +117,12 @@ def train_captioner(recipe: TrainCaptionerRecipe, run: Any) -> dict[str, Any]:
         )
     version = tracking.register(recipe.registered_name, uri, run.id)
     return {**ray.get(tally.read.remote()), **trained, "model_version": version, "checkpoint": uri}
+
+
+def starting_files(recipe: TrainCaptionerRecipe, captions: Sequence[str]) -> dict[str, bytes]:
+    """An untrained captioner with the tokenizer of these captions; nothing where a model is fine-tuned."""
+    if recipe.size is None:
+        return {}
+    with tempfile.TemporaryDirectory() as folder:
+        create_captioner(Path(folder), recipe.size, recipe.num_frames, captions, recipe.seed)
+        return folder_files(Path(folder))

@@ -21,12 +21,11 @@ from torch import Tensor
 from reelworks import storage, tracking
 from reelworks.errors import UserError
 from reelworks.models.captioner import Captioner, num_parameters, training_batch
-from reelworks.models.small_captioner import create_captioner
 from reelworks.models.vision_input import VisionInput
 from reelworks.shapeworld.parse import parse
 from reelworks.train.captioner_loop import TrainCaptionerRecipe
 from reelworks.train.described_clips import DescribedClip, clip_of_row, cropped
-from reelworks.train.finetune import finetune
+from reelworks.train.finetune import finetune, write_files
 
 ATTRIBUTES = ("colour", "shape", "motion", "size")
 SAMPLES = 24  # rows of the table of held-out captions
@@ -73,10 +72,8 @@ def _begin(recipe: TrainCaptionerRecipe, config: dict[str, Any]) -> Captioner:
 
         folder = resolve_model(config["start"]).path
         return Captioner(folder, device, dtype=dtype, num_frames=recipe.num_frames)
-    assert recipe.size is not None, "the recipe has either start or size"
     with tempfile.TemporaryDirectory() as scratch:
-        create_captioner(Path(scratch), recipe.size, recipe.num_frames, config["captions"], recipe.seed)
-        return Captioner(scratch, device, dtype=dtype)
+        return Captioner(write_files(config["files"], Path(scratch)), device, dtype=dtype)
 
 
 def _batches(

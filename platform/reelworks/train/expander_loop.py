@@ -11,8 +11,8 @@ from pydantic import Field, model_validator
 
 from reelworks.config import Recipe
 from reelworks.errors import UserError
-from reelworks.models.small_expander import ExpanderSize
-from reelworks.train.finetune import FinetuneSpec, Workers
+from reelworks.models.small_expander import ExpanderSize, create_expander
+from reelworks.train.finetune import FinetuneSpec, Workers, folder_files
 
 # Pairs travel to the workers as one message.
 MAX_PAIRS = 200_000
@@ -83,6 +83,7 @@ def train_expander(recipe: TrainExpanderRecipe, run: Any) -> dict[str, Any]:
         "recipe": recipe.model_dump(mode="json"),
         "start": pin(recipe.start) if recipe.start else None,
         "pairs": pairs[:MAX_PAIRS],
+        "files": starting_files(recipe, pairs),
         "run_id": run.id,
         "uri": uri,
     }
@@ -111,3 +112,12 @@ def caption_pairs(rows: Sequence[dict[str, Any]], prompts: Sequence[str]) -> lis
         for name in prompts
         if row["caption_descriptive"] and row[f"caption_{name}"]
     ]
+
+
+def starting_files(recipe: TrainExpanderRecipe, pairs: Sequence[tuple[str, str]]) -> dict[str, bytes]:
+    """An untrained expander with the tokenizer of these captions; nothing where a model is fine-tuned."""
+    if recipe.size is None:
+        return {}
+    with tempfile.TemporaryDirectory() as folder:
+        create_expander(Path(folder), recipe.size, {text for pair in pairs for text in pair}, recipe.seed)
+        return folder_files(Path(folder))

@@ -17,11 +17,10 @@ from torch import Tensor
 from reelworks import storage, tracking
 from reelworks.models.captioner import num_parameters
 from reelworks.models.expander import Expander, training_batch
-from reelworks.models.small_expander import create_expander
 from reelworks.shapeworld.parse import parse
 from reelworks.shapeworld.prompts import evaluation_prompts
 from reelworks.train.expander_loop import TrainExpanderRecipe
-from reelworks.train.finetune import finetune
+from reelworks.train.finetune import finetune, write_files
 from reelworks.train.prompt_noise import noisy_prompt
 
 SAMPLES = 24  # rows of the table of expanded prompts
@@ -61,16 +60,13 @@ def train_on_worker(config: dict[str, Any]) -> dict[str, Any]:
 
 def _begin(recipe: TrainExpanderRecipe, config: dict[str, Any]) -> Expander:
     """The model before training, fp32 everywhere; from scratch it is the same one on every rank."""
-    device = ray.train.torch.get_device()
+    device, dtype = ray.train.torch.get_device(), torch.float32
     if config["start"]:
         from reelworks.resolve import resolve_model
 
-        return Expander(resolve_model(config["start"]).path, device, dtype=torch.float32)
-    assert recipe.size is not None, "the recipe has either start or size"
-    with tempfile.TemporaryDirectory() as folder:
-        texts = {text for pair in config["pairs"] for text in pair}
-        create_expander(Path(folder), recipe.size, texts, recipe.seed)
-        return Expander(folder, device, dtype=torch.float32)
+        return Expander(resolve_model(config["start"]).path, device, dtype=dtype)
+    with tempfile.TemporaryDirectory() as scratch:
+        return Expander(write_files(config["files"], Path(scratch)), device, dtype=dtype)
 
 
 def pair_batches(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -110,6 +111,21 @@ def _optimizers(model: torch.nn.Module, spec: FinetuneSpec) -> list[torch.optim.
         optimizers.append(Muon(inner, lr=spec.muon_learning_rate))
         optimizers[-1].param_groups[0]["peak"] = spec.muon_learning_rate
     return optimizers
+
+
+def folder_files(folder: Path) -> dict[str, bytes]:
+    """The files of a small Transformers folder, to travel to the workers.
+
+    Only rank 0 of a process group can write one (`save_pretrained` is silent on the others), so the driver does.
+    """
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def write_files(files: dict[str, bytes], folder: Path) -> Path:
+    """The folder of `folder_files` again."""
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    return folder
 
 
 def _agreed(progress: float, device: torch.device) -> float:
