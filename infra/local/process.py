@@ -102,9 +102,17 @@ def carriers(marker: str) -> list[int]:
 
 
 def stop(process: Process, seconds: float = 10) -> None:
-    """Ends a process and its session: TERM first, KILL for what is left after so many seconds."""
-    if is_running(process):
-        end(lambda: session_members(process.pid), seconds)
+    """Ends a process and its session: TERM to it, then to what it leaves behind; KILL after so many seconds.
+
+    Not TERM to all at once: Ray's head ends its own children in order in 4 s, and waits for them in vain otherwise.
+    """
+    deadline = time.monotonic() + seconds
+    if not is_running(process):
+        return
+    _signal([process.pid], signal.SIGTERM)
+    while is_running(process) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    end(lambda: session_members(process.pid), deadline - time.monotonic())
 
 
 def end(members: Callable[[], list[int]], seconds: float = 10) -> None:
