@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from reelworks.evaluate.figures import Proportion, attribute_proportions, macro, psnr_db
 
 

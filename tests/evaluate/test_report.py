@@ -2,6 +2,7 @@ import io
 
 import numpy as np
 from PIL import Image
+
 from reelworks.evaluate.pictures import filmstrip, png, stack_rows
 from reelworks.evaluate.report import Page, flatten, render
 

@@ -1,4 +1,5 @@
 import numpy as np
+
 from reelworks.evaluate.figures import Proportion
 from reelworks.evaluate.text_fidelity import expansion_is_valid, fidelity, permuted, readings
 from reelworks.shapeworld.prompts import Prompt, evaluation_prompts

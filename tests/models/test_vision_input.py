@@ -1,4 +1,4 @@
-"""reelworks.models.vision_input: patches equal to the official processor's, and to an independent reading of its order."""
+"""reelworks.models.vision_input: patches equal to the official processor's, and to a plain reading of its order."""
 
 import json
 from pathlib import Path

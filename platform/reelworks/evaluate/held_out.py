@@ -69,7 +69,8 @@ def measure_vae_on_shapeworld(vae: Any, num_clips: int, seed: int) -> tuple[dict
     The clips are rendered here with a seed that no corpus uses, since only a renderer knows the exact mask.
     Also a PNG of originals above their reconstructions.
     """
-    whole, inside, wanted, read, rows = [], [], [], [], []
+    whole, inside, wanted, read = [], [], [], []
+    rows: list[Any] = []
     for clip in random_clips(num_clips, seed, "any"):
         copy = reconstruct(vae, clip.frames)
         whole.append(psnr_db(clip.frames, copy))

@@ -106,7 +106,8 @@ def measure_held_out(
     vae = CausalVAE.load(resolve_model(sources["vae"]).path, device)
     clips = load_held_out(spec.prefix, spec.clips, spec.num_clips)
     figures: dict[str, Any] = {"vae_psnr_db": measure_vae(vae, clips), "vae_psnr_in_shape_db": None}
-    pictures, captions = {}, []
+    pictures: dict[str, bytes] = {}
+    captions: list[Any] = []
     if has_truth:
         rendered, pictures["vae_reconstructions"] = measure_vae_on_shapeworld(vae, spec.num_clips, seed=10**9)
         figures["vae_psnr_rendered_db"] = rendered.pop("vae_psnr_db")

@@ -43,15 +43,14 @@ class JudgedSampling:
                 out[name].append(reading.get(name) or "")
             out["revised_prompt"].append(take.prompt)
             out["error"].append(take.error)
-            shown = wants_strip and take.frames is not None
-            out["strip"].append(png(filmstrip(take.frames)) if shown else b"")
+            out["strip"].append(png(filmstrip(take.frames)) if wants_strip and take.frames is not None else b"")
             out["frames_digest"].append("" if take.frames is None else digest_of(take.frames))
         return {"index": batch["index"], **out}
 
 
 def digest_of(frames: NDArray[np.uint8]) -> str:
     """sha256 hex of the frames: two paths made the same video, or not."""
-    return hashlib.sha256(np.ascontiguousarray(frames)).hexdigest()
+    return hashlib.sha256(np.ascontiguousarray(frames).data).hexdigest()
 
 
 def readings(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str | None]]:

@@ -16,7 +16,6 @@ from reelworks.diffusion import flow
 from reelworks.models.checkpoint import write_checkpoint
 from reelworks.models.dit import DiT
 from reelworks.models.vae import CausalVAE
-from reelworks.resolve import resolve_model
 from reelworks.train import state
 from reelworks.train.dit_batch import TrainingClip, attention_ratio, build, choose_caption, total_weight
 from reelworks.train.dit_preview import publish
@@ -203,6 +202,8 @@ class DiTTraining:
         if run is not None:
             state.prune(self.setup.run_uri, self.recipe.budget.keep_states)
             if self.setup.preview.prompts:
+                from reelworks.resolve import resolve_model
+
                 vae = CausalVAE.load(resolve_model(self.recipe.vae).path, str(self.engine.device))
                 publish(run, self.setup.preview, self.setup.config, average, vae, self.ledger.step)
         dist.barrier()

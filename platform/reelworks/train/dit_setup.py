@@ -16,7 +16,6 @@ from reelworks.models.latent_stats import LatentStats
 from reelworks.models.patch import token_grid
 from reelworks.models.text import TextEncoder
 from reelworks.models.vae import SPATIAL_STRIDE, TEMPORAL_STRIDE
-from reelworks.resolve import pin, resolve_model
 from reelworks.train.dit_preview import Preview
 from reelworks.train.dit_recipe import TrainDiTRecipe
 
@@ -51,6 +50,8 @@ class Setup:
 
 def prepare_setup(recipe: TrainDiTRecipe, run_id: str) -> Setup:
     """Resolve and check everything before workers start. UserError for what doesn't fit together."""
+    from reelworks.resolve import pin, resolve_model
+
     snapshot = str(resolve_snapshot(recipe.dataset, recipe.snapshot))
     vae = resolve_model(pin(recipe.vae))
     text = resolve_model(pin(recipe.text.encoder))
@@ -150,6 +151,8 @@ def checkpoint_config(setup: Setup, step: int) -> dict[str, Any]:
 
 def check_recipe(recipe: TrainDiTRecipe) -> None:
     """Before a cluster is touched: the snapshot and the models are there."""
+    from reelworks.resolve import pin
+
     resolve_snapshot(recipe.dataset, recipe.snapshot)
     pin(recipe.vae)
     pin(recipe.text.encoder)
