@@ -20,14 +20,6 @@ def worker_environment(cpus: float, gpus: float) -> dict[str, str]:
     return {**once, **threads, **kept, "DS_ACCELERATOR": "cpu"}
 
 
-def remove_stale_locks(folder: Path) -> list[Path]:
-    """Locks that a killed operator build left; every later worker would wait for them without an end."""
-    locks = sorted(folder.glob("*/lock")) + sorted(folder.glob("*/*/lock"))
-    for lock in locks:
-        lock.unlink(missing_ok=True)
-    return locks
-
-
 def fit(
     loop: Callable[[dict[str, Any]], Any],
     config: dict[str, Any],
