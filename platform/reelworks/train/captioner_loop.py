@@ -13,7 +13,7 @@ from reelworks.config import Recipe
 from reelworks.curate.clips import ClipSpec
 from reelworks.errors import UserError
 from reelworks.models.small_captioner import CaptionerSize, create_captioner
-from reelworks.train.finetune import FinetuneSpec, Workers, folder_files
+from reelworks.train.finetune import FinetuneSpec, Workers, folder_files, quiet
 
 # Enough texts to learn a vocabulary from, few enough to travel to the workers.
 TOKENIZER_CAPTIONS = 20_000
@@ -73,7 +73,7 @@ class TrainCaptionerRecipe(Recipe):
 
 def train_captioner(recipe: TrainCaptionerRecipe, run: Any) -> dict[str, Any]:
     """Trains on Ray, stores and registers the Transformers folder; returns what the end table shows."""
-    import ray
+    import ray.data
 
     from reelworks import tracking
     from reelworks.resolve import pin
@@ -82,6 +82,8 @@ def train_captioner(recipe: TrainCaptionerRecipe, run: Any) -> dict[str, Any]:
     from reelworks.train.raw_clips import new_tally
     from reelworks.train.trainer import fit
 
+    quiet()
+    ray.data.DataContext.get_current().enable_progress_bars = False  # the log is for the training's own lines
     described = described_sources(recipe.sources, "descriptive")
     if not described:
         where = ", ".join(recipe.sources)

@@ -25,7 +25,7 @@ from reelworks.models.vision_input import VisionInput
 from reelworks.shapeworld.parse import parse
 from reelworks.train.captioner_loop import TrainCaptionerRecipe
 from reelworks.train.described_clips import DescribedClip, clip_of_row, cropped
-from reelworks.train.finetune import finetune, write_files
+from reelworks.train.finetune import finetune, quiet, write_files
 
 ATTRIBUTES = ("colour", "shape", "motion", "size")
 SAMPLES = 24  # rows of the table of held-out captions
@@ -34,6 +34,7 @@ SAMPLES = 24  # rows of the table of held-out captions
 def train_on_worker(config: dict[str, Any]) -> dict[str, Any]:
     """The loop that Ray Train runs on every rank; rank 0 logs, stores the checkpoint and returns the results."""
     recipe = TrainCaptionerRecipe.model_validate(config["recipe"])
+    quiet()
     rank, world = ray.train.get_context().get_world_rank(), ray.train.get_context().get_world_size()
     run = tracking.attach(config["run_id"]) if rank == 0 else None
     captioner = _begin(recipe, config)

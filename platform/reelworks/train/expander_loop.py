@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from reelworks.config import Recipe
 from reelworks.errors import UserError
 from reelworks.models.small_expander import ExpanderSize, create_expander
-from reelworks.train.finetune import FinetuneSpec, Workers, folder_files
+from reelworks.train.finetune import FinetuneSpec, Workers, folder_files, quiet
 
 # Pairs travel to the workers as one message.
 MAX_PAIRS = 200_000
@@ -68,6 +68,7 @@ def train_expander(recipe: TrainExpanderRecipe, run: Any) -> dict[str, Any]:
     from reelworks.train.expander_worker import train_on_worker
     from reelworks.train.trainer import fit
 
+    quiet()
     reference = resolve_snapshot(recipe.dataset, recipe.snapshot)
     columns = [f"caption_{name}" for name in (*recipe.prompts, "descriptive")]
     rows = read_snapshot(recipe.dataset, reference).clips.select(columns).to_pylist()

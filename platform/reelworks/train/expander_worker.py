@@ -20,7 +20,7 @@ from reelworks.models.expander import Expander, training_batch
 from reelworks.shapeworld.parse import parse
 from reelworks.shapeworld.prompts import evaluation_prompts
 from reelworks.train.expander_loop import TrainExpanderRecipe
-from reelworks.train.finetune import finetune, write_files
+from reelworks.train.finetune import finetune, quiet, write_files
 from reelworks.train.prompt_noise import noisy_prompt
 
 SAMPLES = 24  # rows of the table of expanded prompts
@@ -30,6 +30,7 @@ PROMPT_SEED = 20_000  # apart from the seeds that evaluation and the demo use
 def train_on_worker(config: dict[str, Any]) -> dict[str, Any]:
     """The loop that Ray Train runs on every rank; rank 0 logs, stores the checkpoint and returns the results."""
     recipe = TrainExpanderRecipe.model_validate(config["recipe"])
+    quiet()
     rank, world = ray.train.get_context().get_world_rank(), ray.train.get_context().get_world_size()
     run = tracking.attach(config["run_id"]) if rank == 0 else None
     expander = _begin(recipe, config)

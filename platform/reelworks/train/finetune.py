@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -67,6 +68,8 @@ def finetune(model: torch.nn.Module, batches: Iterator[dict[str, Tensor]], spec:
     """
     device = next(model.parameters()).device
     optimizers = _optimizers(model, spec)
+    first = next(batches)  # the clock starts when there is something to learn from
+    batches = itertools.chain([first], batches)
     budget = Budget(spec.steps, spec.max_minutes)
     losses: list[Tensor] = []
     step, progress, since = 0, 0.0, time.monotonic()
@@ -99,7 +102,7 @@ def finetune(model: torch.nn.Module, batches: Iterator[dict[str, Tensor]], spec:
 def _optimizers(model: torch.nn.Module, spec: FinetuneSpec) -> list[torch.optim.Optimizer]:
     named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     # Embeddings and the head see few tokens a step; an orthogonal update would move all the others too.
-    inner = [p for name, p in named if p.ndim == 2 and "embed" not in name and "lm_head" not in name]
+    inner = [p for name, p in named if p.ndim > 1 and "embed_tokens" not in name and "lm_head" not in name]
     muon = {id(p) for p in inner} if spec.muon_learning_rate else set()
     rest = [p for _, p in named if id(p) not in muon]
     groups: list[dict[str, Any]] = [
@@ -111,6 +114,13 @@ def _optimizers(model: torch.nn.Module, spec: FinetuneSpec) -> list[torch.optim.
         optimizers.append(Muon(inner, lr=spec.muon_learning_rate))
         optimizers[-1].param_groups[0]["peak"] = spec.muon_learning_rate
     return optimizers
+
+
+def quiet() -> None:
+    """No progress bars of Transformers in a log that a person follows."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
 
 
 def folder_files(folder: Path) -> dict[str, bytes]:
