@@ -2,22 +2,113 @@
 
 from __future__ import annotations
 
-import json
+import io
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
+import ray
+from PIL import Image
 
+from reelworks import storage
 from reelworks.curate.prepare import prepare
-from reelworks.curate.snapshot import read_snapshot
+from reelworks.curate.recipe import PrepareRecipe
+from reelworks.curate.snapshot import read_snapshot, resolve_snapshot
+from reelworks.errors import UserError
 from tests.curate.conftest import NUM_HOSTILE, NUM_IMAGES, NUM_VIDEOS, Log, recipe_for
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
+ROOT = Path(__file__).parents[2]
 
 
-def test_every_source_is_accounted_for(prefix: str, world: str, models: dict[str, str]) -> None:
-    log = Log()
-    results = prepare(recipe_for(prefix, world, models), log)
-    print(json.dumps(results, indent=1))
+def stored(prefix: str) -> dict[str, str]:
+    """Key below the data set's root -> ETag."""
+    return {found.uri.removeprefix(prefix): found.etag for found in storage.list_objects(f"{prefix}/")}
+
+
+def test_a_run_accounts_for_every_source_and_a_rerun_does_nothing(
+    prefix: str, world: str, models: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures = {"contact_sheet": 4, "reconstructions": 2}
+    recipe, log = recipe_for(prefix, world, models, pictures=pictures, progress_s=0.2), Log()
+    first = prepare(recipe, log)  # type: ignore[arg-type]
+    assert first["sources"] == NUM_VIDEOS + NUM_IMAGES + NUM_HOSTILE
+    assert first["sources"] == first["with_clips"] + first["no_clips"] + first["quarantined"] + first["changed"]
     snapshot = read_snapshot(prefix, "world@latest")
-    assert results["sources"] == NUM_VIDEOS + NUM_IMAGES + NUM_HOSTILE
-    assert results["quarantined"] == NUM_HOSTILE
-    assert snapshot.clips.num_rows == results["clips"]
+    assert first["clips"] == snapshot.clips.num_rows == snapshot.manifest["counts"]["clips"] > NUM_VIDEOS
+    assert first["committed"] == 1 and first["nondeterministic"] == 0
+
+    assert f"12/12 sources, {first['clips']} clips" in capsys.readouterr().out
+    assert log.values[-1]["sources_done"] == 12
+    for name in ("prepare/contact_sheet.png", "prepare/reconstructions.png"):
+        assert Image.open(io.BytesIO(log.files[name])).width > 300
+    assert "psnr_db" in log.files["prepare/reconstructions.json"].decode()
+
+    before = stored(prefix)
+    again = prepare(recipe, Log())  # type: ignore[arg-type]
+    assert {again[name] for name in ("committed", "decoded_sources", "captioned_clips", "encoded_clips")} == {0}
+    assert (again["snapshot"], again["clips"]) == (first["snapshot"], first["clips"])
+    assert stored(prefix) == before
+
+
+def test_a_killed_driver_is_finished_by_another_with_more_actors_to_the_same_bytes(
+    prefix: str, world: str, models: dict[str, str], tmp_path: Path
+) -> None:
+    slow = {"read": {"sources_per_task": 1, "chunks_per_task": 1}}
+    stages = {name: {"source": models[name], "chunks_per_call": 1} for name in ("text", "vae")}
+    stages["captioner"] = {"source": models["captioner"], "max_new_tokens": 6, "chunks_per_call": 1}
+    stages["vae"] |= {"std_range": (0.2, 5.0)}
+    file = tmp_path / "recipe.json"
+    file.write_text(recipe_for(prefix, world, models, **slow, **stages).model_dump_json())
+    driver = subprocess.Popen(
+        [sys.executable, "-m", "tests.curate.driver", ray.get_runtime_context().gcs_address, str(file)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "platform"), str(ROOT)])},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    while driver.poll() is None and not any(key.startswith("/captions/") for key in stored(prefix)):
+        time.sleep(0.02)
+    driver.kill()
+    driver.wait()
+    half = stored(prefix)
+    assert any(key.startswith("/captions/") for key in half), "the driver ended before it was killed"
+    assert not any(key.startswith("/snapshots/") for key in half)
+
+    two = {name: stage | {"pool": {"min_size": 2, "max_size": 2}} for name, stage in stages.items()}
+    resumed = prepare(recipe_for(prefix, world, models, **slow, **two), Log())  # type: ignore[arg-type]
+    assert resumed["decoded_sources"] < NUM_VIDEOS + NUM_IMAGES
+    after = stored(prefix)
+    assert {key: after[key] for key in half} == half
+
+    other = f"{prefix}-other"
+    whole = prepare(recipe_for(other, world, models), Log())  # type: ignore[arg-type]
+    assert comparable(prefix) == comparable(other)
+    assert whole["clips"] == resumed["clips"]
+
+
+def comparable(root: str) -> dict[str, str]:
+    """All objects but the quarantine's records (they hold times) and those that name objects by the root's address."""
+    return {
+        key: etag for key, etag in stored(root).items() if key.split("/")[1] not in ("quarantine", "parts", "snapshots")
+    }
+
+
+def test_an_empty_prefix_is_refused_before_anything_starts(prefix: str, models: dict[str, str]) -> None:
+    with pytest.raises(UserError, match="no objects"):
+        prepare(recipe_for(prefix, f"{prefix}-nothing/", models), Log())  # type: ignore[arg-type]
+
+
+def test_a_snapshot_that_is_not_there_is_named(prefix: str) -> None:
+    with pytest.raises(UserError, match="no snapshot world@latest"):
+        resolve_snapshot(prefix, "world@latest")
+
+
+@pytest.mark.parametrize("size", ["laptop", "cluster"])
+def test_shipped_recipes_parse(size: str) -> None:
+    from reelworks.config import load_recipe
+
+    assert load_recipe(PrepareRecipe, ROOT / f"jobs/recipes/{size}/prepare.yaml").captioner
