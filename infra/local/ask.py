@@ -13,7 +13,15 @@ import openai
 import yaml
 
 from infra.local import process
-from infra.local.endpoint import Asked, deploy, make_videos, wait_until_ready, watched_replicas
+from infra.local.endpoint import (
+    Asked,
+    deploy,
+    make_videos,
+    running_port,
+    serve_status,
+    wait_until_ready,
+    watched_replicas,
+)
 from reelworks.errors import ReelworksError
 
 if TYPE_CHECKING:
@@ -37,10 +45,9 @@ class Served:
     ready_after_s: float = 0.0
 
 
-def config_on_free_port(source: Path, target: Path) -> str:
-    """Writes the Serve config with a free loopback port; returns the endpoint's base URL."""
+def config_with_port(source: Path, target: Path, port: int) -> str:
+    """Writes the Serve config with a loopback port; returns the endpoint's base URL."""
     config = yaml.safe_load(source.read_text())
-    port = process.free_ports(1)[0]
     config["http_options"] = {**config.get("http_options", {}), "host": "127.0.0.1", "port": port}
     target.write_text(yaml.safe_dump(config, sort_keys=False))
     return f"http://127.0.0.1:{port}"
@@ -53,15 +60,17 @@ def serve_and_ask(demo: Demo, output: Path, num_videos: int) -> Served:
     """
     from serving.keys import create_key
 
+    dashboard, token = demo.environment["RAY_DASHBOARD"], Path(demo.environment["RAY_AUTH_TOKEN_PATH"]).read_text()
+    # A running Serve keeps the port that it was started with.
+    port = running_port(serve_status(dashboard, token)) or process.free_ports(1)[0]
     config = ROOT / ".stack" / "serve.yaml"
-    served = Served(config_on_free_port(CONFIG, config))
+    served = Served(config_with_port(CONFIG, config, port))
     key = create_key("s3://reelworks/serving", "demo")
     (ROOT / ".stack" / "api_key").touch(mode=0o600)
     (ROOT / ".stack" / "api_key").write_text(key)
     served.prompts, asked = what_to_ask(demo, num_videos)
     videos = output / "videos"
     videos.mkdir(exist_ok=True)
-    dashboard, token = demo.environment["RAY_DASHBOARD"], Path(demo.environment["RAY_AUTH_TOKEN_PATH"]).read_text()
     with watched_replicas(dashboard, token) as served.replicas:
         deploy(Path(sys.executable).parent / "serve", config, dashboard, demo.environment)
         served.ready_after_s = wait_until_ready(f"{served.base_url}/healthz", READY_WITHIN_S)

@@ -111,6 +111,7 @@ def run_demo(choices: Choices, folder: Path | None) -> int:
     shutil.rmtree(OUTPUT, ignore_errors=True)
     OUTPUT.mkdir()
     environment = stack.up()
+    os.environ.update(environment)
     with Meter([os.getpid(), *(item.pid for item in stack.running().values())]) as meter:
         demo = Demo(choices, environment)
         demo.seconds["stack"] = time.monotonic() - begun

@@ -64,6 +64,11 @@ def serve_status(dashboard_url: str, token: str) -> dict[str, Any]:
         return json.load(answer)
 
 
+def running_port(status: Mapping[str, Any]) -> int | None:
+    """The HTTP port of a Serve that runs already, None where none does."""
+    return int(status["http_options"]["port"]) if status.get("proxies") else None
+
+
 def running_replicas(status: Mapping[str, Any]) -> dict[str, int]:
     """Deployment -> replicas in state RUNNING."""
     return {

@@ -39,13 +39,18 @@ class Choices:
 
 # What the reduced demo changes: fewer clips and minutes, so that the whole line runs in CI.
 CI: dict[str, tuple[str, ...]] = {
-    "shapeworld": (),
-    "train_vae": (),
-    "train_captioner": (),
+    "shapeworld": ("train_videos=200", "eval_videos=36", "train_images=16", "expect.videos=236"),
+    "train_vae": ("training.max_minutes=0.9",),
+    "train_captioner": ("training.max_minutes=0.9", "held_out_clips=80"),
     "prepare": (),
-    "train_expander": (),
-    "train_dit": (),
-    "evaluate": (),
+    "train_expander": ("training.max_minutes=0.4",),
+    "train_dit": ("budget.max_minutes=1.3",),
+    "evaluate": (
+        "text_fidelity.num_prompts=60",
+        "text_fidelity.num_without_expansion=12",
+        "held_out.num_clips=60",
+        "expect={}",
+    ),
 }
 
 
