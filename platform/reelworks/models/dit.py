@@ -149,6 +149,10 @@ class DiT(nn.Module):
 
     null_text: Tensor
     """(M, E) token states of the empty text, which a model is served with."""
+    text_mean: Tensor
+    text_deviation: Tensor
+    """(E,) statistics of the captions' token states. An encoder's states are mostly one common vector, and what tells
+    two captions apart is small beside it until it is standardised."""
 
     def __init__(self, config: DiTConfig) -> None:
         super().__init__()
@@ -165,6 +169,8 @@ class DiT(nn.Module):
         self.out_modulation = nn.Linear(width, 2 * width)
         self.out = nn.Linear(width, config.token_width)
         self.register_buffer("null_text", torch.zeros(config.null_tokens, config.text_width))
+        self.register_buffer("text_mean", torch.zeros(config.text_width))
+        self.register_buffer("text_deviation", torch.ones(config.text_width))
         self.initialise()
 
     def initialise(self) -> None:
@@ -185,7 +191,7 @@ class DiT(nn.Module):
         device = batch.tokens.device
         lengths = torch.tensor(batch.segment_lengths, device=device)
         owner = torch.repeat_interleave(torch.arange(len(lengths), device=device), lengths)  # (L,)
-        states = self.text_norm(batch.text)  # (M, E)
+        states = self.text_norm((batch.text - self.text_mean) / self.text_deviation)  # (M, E)
         condition = self.time(timestep_features(batch.timestep))  # (S, D)
         condition = condition + self.text_pooled(pool(states, batch.text_lengths))[batch.video_of_segment]  # (S, D)
         condition = F.silu(condition)  # (S, D)
