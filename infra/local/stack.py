@@ -150,6 +150,9 @@ class Stack:
             "DS_ACCELERATOR": "cpu",
             "TORCH_EXTENSIONS_DIR": str(operators.FOLDER),
             "HF_HUB_OFFLINE": "1",
+            # A job's log is for reading: bars in it are hundreds of lines.
+            "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+            "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
             "REELWORKS_CACHE": str(self.folder / "cache"),
         }
         self.env_file.touch(mode=0o600)
