@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reelworks import storage
+from reelworks.curate import sources
 from reelworks.curate.clips import ClipSpec, clip_row, clips_of_source, crop, frame_times, geometry, num_frames
 from reelworks.curate.shots import ShotSpec, Span
 from reelworks.curate.sources import Source, list_sources
@@ -100,3 +101,16 @@ def test_an_unusable_source_raises_a_typed_error(prefix: str) -> None:
     storage.create_once(f"{prefix}/a.mp4", b"not a video at all, only text " * 9)
     with pytest.raises(VideoError):
         list(clips_of_source(next(iter(list_sources([f"{prefix}/"]))), ClipSpec()))
+
+
+def test_a_large_object_read_by_range_gives_the_same_clips(prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(1)
+    frames = rng.integers(0, 255, (60, 64, 64, 3), dtype=np.uint8)
+    storage.create_once(f"{prefix}/a.mp4", encode_video(frames, 12.0))
+    source = next(iter(list_sources([f"{prefix}/"])))
+    spec = ClipSpec(shots=ShotSpec(detector="fixed", max_clip_s=2.0))
+    whole = list(clips_of_source(source, spec))
+    monkeypatch.setattr(sources, "WHOLE_OBJECT_BYTES", 1000)
+    ranged = list(clips_of_source(source, spec))
+    assert [row for row, _ in ranged] == [row for row, _ in whole] and len(whole) == 3
+    assert all(np.array_equal(one, other) for (_, one), (_, other) in zip(ranged, whole, strict=True))

@@ -13,7 +13,8 @@ import torch
 from reelworks import storage
 from reelworks.curate.chunk import Chunk, from_table, to_table
 from reelworks.curate.clips import ClipSpec, clips_of_source
-from reelworks.curate.plan import Plan, make_plan, stage_fingerprints
+from reelworks.curate.index import find_index
+from reelworks.curate.plan import STAGE_VERSION, Plan, make_plan, stage_fingerprints
 from reelworks.curate.quarantine import list_quarantine
 from reelworks.curate.show import show, verify
 from reelworks.curate.snapshot import read_snapshot
@@ -230,3 +231,37 @@ def test_chunks_survive_the_way_through_a_block(world: str, models: dict[str, st
 def test_a_root_under_an_input_prefix_is_refused(models: dict[str, str]) -> None:
     with pytest.raises(ValueError, match="choose another root"):
         recipe_for("s3://b/raw/data", "s3://b/raw/", models)
+
+
+GOLDEN_INDEX = {
+    "state": "clips",
+    "shots": 2,
+    "width": 48,
+    "height": 32,
+    "fps": 24.0,
+    "time_base": "1/1000",
+    "chunks": [
+        [
+            {"start_s": 0.0, "end_s": 1.25, "num_frames": 30, "first_pts": 0, "last_pts": 1208},
+            {"start_s": 1.25, "end_s": 3.1246666666666667, "num_frames": 45, "first_pts": 1250, "last_pts": 3083},
+        ]
+    ],
+}
+
+
+def test_the_index_of_a_fixed_video_changes_only_with_its_stage_version(prefix: str, models: dict[str, str]) -> None:
+    rng = np.random.default_rng(0)
+    shots = [rng.integers(low, low + 60, (1, 32, 48, 3)).repeat(count, 0) for low, count in ((0, 30), (180, 45))]
+    media = encode_video(np.concatenate(shots).astype(np.uint8), 24.0, "ffv1", "mkv")
+    storage.create_once(f"{prefix}/raw/a.mkv", media)
+    plan = make_plan(recipe_for(f"{prefix}/data", f"{prefix}/raw/", models))
+    (source,) = list_sources(plan.recipe.sources)
+    assert STAGE_VERSION["index"] == 2
+    assert find_index(Chunk(source, []), plan) == GOLDEN_INDEX
+
+
+def test_nothing_is_committed_where_no_source_is_usable(prefix: str, models: dict[str, str], tmp_path: Path) -> None:
+    storage.create_once(f"{prefix}/raw/a.mp4", b"no video " * 9)
+    with pytest.raises(UserError, match="no source gave a clip"):
+        commit_inline(recipe_for(f"{prefix}/data", f"{prefix}/raw/", models), tmp_path / "spool")
+    assert not list(storage.list_objects(f"{prefix}/data/snapshots/"))

@@ -39,6 +39,7 @@ class Chunk:
     number: int = 0
     count: int = 1
     state: State = "clips"
+    shots: int = 0  # of the whole source, in each of its chunks
     failure: Failure | None = None
     rows: list[ClipRow] = field(default_factory=list)
     spans: list[Span] = field(default_factory=list)

@@ -97,7 +97,7 @@ def chunks_of(chunk: Chunk, index: dict[str, Any], plan: Plan) -> list[Chunk]:
     if index["state"] == "quarantined":
         chunk.end("quarantined", failure_of(index["failure"]))
         return [chunk]
-    chunk.add("shots", index["shots"])
+    chunk.shots = index["shots"]
     size = (index["height"], index["width"], index["fps"], Fraction(index["time_base"]))
     found = []
     for number, run in enumerate(index["chunks"]):

@@ -68,7 +68,7 @@ def commit_chunks(
                 failures.append(failure_row(chunk))
         progress.tick()
     progress.tick(force=True)
-    check_latents(plan, progress)
+    check_output(plan, progress)
     return commit_run(plan, run, progress, spool, failures)
 
 
@@ -98,7 +98,7 @@ def snapshot_content(plan: Plan, progress: Progress, spool: Spool, failures: lis
         "sources_digest": progress.sources.digest,
         "counts": {
             **progress.source_counts(),
-            "shots": int(progress.counts["shots"]),
+            "shots": progress.shots,
             **counts,
             **{f"quarantined_{kind}": n for kind, n in kinds.items()},
         },
@@ -120,8 +120,13 @@ def work_counts(counts: Mapping[str, float]) -> dict[str, int]:
     return {name: int(counts.get(name, 0)) for name in (*names, "nondeterministic", "bad_sidecars")}
 
 
-def check_latents(plan: Plan, progress: Progress) -> None:
-    """Refuse to commit latents that the VAE's statistics don't normalise. Raises UserError."""
+def check_output(plan: Plan, progress: Progress) -> None:
+    """Refuse to commit nothing, or latents that the VAE's statistics don't normalise. Raises UserError."""
+    if not progress.counts["clips_done"]:
+        raise UserError(
+            f"no source gave a clip: {progress.source_counts()}",
+            f"`reelworks quarantine list --root {plan.recipe.root}` says why files can't be used",
+        )
     std = final_std(progress.counts)
     low, high = plan.recipe.vae.std_range
     if std is not None and not low <= std <= high:

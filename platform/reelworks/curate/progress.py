@@ -21,9 +21,12 @@ class Progress:
         self.changed: set[str] = set()
         self._first_chunks: Counter[str] = Counter()  # state -> sources whose first chunk ended so
         self._sources_done = 0.0
+        self._shots = 0
+        self._failed_shots: dict[str, int] = {}  # source id -> its shots, which don't count
         self._every_s, self._run = every_s, run
         self._start_s = self._last_s = time.monotonic()
         self._lines = 0
+        self._sources_shown = -1.0
 
     def add(self, chunk: Chunk) -> None:
         """Count one finished chunk."""
@@ -34,22 +37,30 @@ class Progress:
         if chunk.number == 0:
             self.sources.add(chunk.source)
             self._first_chunks[chunk.state] += 1
+            self._shots += chunk.shots
         if chunk.state == "quarantined" and chunk.failure:
             self.quarantined[source_id] = chunk.failure.kind
         if chunk.state == "changed":
             self.changed.add(source_id)
+        if chunk.state in ("quarantined", "changed"):
+            self._failed_shots[source_id] = chunk.shots
 
     @property
     def left_out(self) -> set[str]:
         """Sources of which nothing enters the snapshot, though some of their chunks may be good."""
         return self.changed | self.quarantined.keys()
 
+    @property
+    def shots(self) -> int:
+        """Shots of the sources that were not left out."""
+        return self._shots - sum(self._failed_shots.values())
+
     def tick(self, force: bool = False) -> None:
         """Print where the run is, at most once in every_s seconds."""
         now_s = time.monotonic()
-        if not force and now_s - self._last_s < self._every_s:
+        if self._sources_done == self._sources_shown or not (force or now_s - self._last_s >= self._every_s):
             return
-        self._last_s = now_s
+        self._last_s, self._sources_shown = now_s, self._sources_done
         elapsed_s = now_s - self._start_s
         done, clips = self._sources_done, self.counts["clips_done"]
         left_s = elapsed_s / done * (self.total_sources - done) if done else float("nan")
