@@ -13,6 +13,7 @@ from reelworks.models.vision_input import VisionLayout
 
 # Positions here are tens, not thousands: with the usual 10,000 most rotary pairs would hardly turn.
 ROPE_THETA = 100.0
+PROMPT_COPIES = 200
 
 
 class CaptionerSize(Section):
@@ -42,7 +43,8 @@ class CaptionerSize(Section):
 
 def create_captioner(folder: Path, size: CaptionerSize, num_frames: int, captions: Iterable[str], seed: int) -> None:
     """Write an untrained captioner, tokenizer included, as an ordinary Transformers folder."""
-    texts = {*captions, *PROMPTS.values()}
+    # Prompts stand in every example: as often as captions, so that each of their words becomes one token.
+    texts = [*set(captions), *(list(PROMPTS.values()) * PROMPT_COPIES)]
     tokenizer = train_tokenizer(texts, size.vocabulary, (VISION_START, VIDEO, VISION_END))
     ids = {name: token_id(tokenizer, name) for name in (PAD, END, VIDEO, VISION_START, VISION_END)}
     pairs = size.text_width // size.num_heads // 2  # rotary pairs of a head, dealt to time, rows and columns

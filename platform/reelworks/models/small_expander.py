@@ -1,5 +1,6 @@
 """An expander from nothing: a small Llama and its tokenizer."""
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -29,7 +30,9 @@ class ExpanderSize(Section):
 
 def create_expander(folder: Path, size: ExpanderSize, texts: Iterable[str], seed: int) -> None:
     """Write an untrained expander, tokenizer included, as an ordinary Transformers folder."""
-    tokenizer = train_tokenizer({*texts, '{"prompt": "'}, size.vocabulary)
+    plain = set(texts)
+    # As they are asked and as they are answered; `question_ids` wraps a prompt like this.
+    tokenizer = train_tokenizer(plain | {json.dumps({"prompt": text}) for text in plain}, size.vocabulary)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         initializer_range=size.init_std,
