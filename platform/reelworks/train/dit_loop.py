@@ -68,7 +68,7 @@ def train_worker(config: dict[str, Any]) -> dict[str, Any]:
     examples = read_examples(recipe, setup.snapshot)
     reader = TensorReader((ref for one in examples for ref in (one.latents, *one.texts.values())), recipe.memory_bytes)
     model = DiT(setup.config)
-    model.null_text = torch.from_numpy(setup.null_text)
+    model.null_text = torch.tensor(setup.null_text)
     model.text_mean, model.text_deviation = text_statistics(examples, reader)
     o = recipe.optimizer
     packs_a_rank = recipe.packing.packs_per_step // ranks
@@ -107,7 +107,7 @@ class DiTTraining:
         self.examples, self.ledger, self.progress = examples, ledger, progress
         self.recipe = setup.recipe
         self.rank, self.ranks = dist.get_rank(), dist.get_world_size()
-        self.null_text = torch.from_numpy(setup.null_text)
+        self.null_text = torch.tensor(setup.null_text)
         self.tokens = [setup.num_tokens(one) for one in examples]
         self.loss = float("nan")
 
