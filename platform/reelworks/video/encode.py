@@ -24,7 +24,8 @@ ENCODERS: Mapping[str, _Encoder] = {
     "h264": _Encoder("libx264", "yuv420p", {"preset": "veryfast", "crf": "18", "x264-params": "cpu-independent=1"}),
     "hevc": _Encoder("libx265", "yuv420p", {"preset": "ultrafast", "x265-params": "log-level=none:pools=1:crf=20"}),
     "av1": _Encoder("libsvtav1", "yuv420p", {"preset": "10", "crf": "20", "svtav1-params": "lp=1"}),
-    "vp8": _Encoder("libvpx", "yuv420p", {"deadline": "realtime", "cpu-used": "8", "crf": "8", "b": "4M"}),
+    # A negative cpu-used is a fixed speed; a positive one lets VP8 choose by the clock: other bytes on a busy machine.
+    "vp8": _Encoder("libvpx", "yuv420p", {"deadline": "realtime", "cpu-used": "-8", "crf": "8", "b": "4M"}),
     "vp9": _Encoder("libvpx-vp9", "yuv420p", {"deadline": "realtime", "cpu-used": "8", "crf": "20", "b": "0"}),
     "mpeg1video": _Encoder("mpeg1video", "yuv420p", {"qmin": "2", "qmax": "3", "strict": "unofficial"}),
     "mpeg2video": _Encoder("mpeg2video", "yuv420p", {"qmin": "2", "qmax": "3"}),
