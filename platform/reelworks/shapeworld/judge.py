@@ -74,7 +74,7 @@ def judge(frames: NDArray[np.uint8]) -> Reading:
 
 
 def find_blobs(frames: NDArray[np.uint8]) -> list[Blob]:
-    """The compact patches of one hue that last at least half of the clip, at most one a hue."""
+    """The compact patches of one hue that last most of the clip, at most one a hue."""
     pixels = frames.astype(np.float32)
     chroma = pixels - pixels.mean(axis=-1, keepdims=True)  # (T, H, W, 3)
     directions = _directions()  # (6, 3)
@@ -99,7 +99,7 @@ def _blob(colour: Colour, strength: Floats) -> Blob | None:
     weights, centre, mass = _focus(_contrast(strength / peak))
     blob = Blob(colour, weights, centre, mass)
     visible = blob.visible & (mass > enough)
-    if visible.sum() < max(1, len(strength) / 2):
+    if visible.sum() < max(1, 0.6 * len(strength)):
         return None
     if _jump(centre[visible]) > MAX_JUMP * min(height, width):
         return None
