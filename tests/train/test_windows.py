@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reelworks.train.windows import PooledClip, WindowPool, WindowSpec, cut_window, draw_length
@@ -24,6 +24,7 @@ def pool_of(*clips: PooledClip, weights: tuple[float, ...] = (1.0,), **spec: obj
 @given(
     whole=st.tuples(st.integers(1, 20), st.integers(8, 40), st.integers(8, 40)), data=st.data(), seed=st.integers(0, 99)
 )
+@settings(deadline=None)
 def test_a_window_is_a_block_of_consecutive_frames_rows_and_columns(whole, data, seed) -> None:
     size = tuple(data.draw(st.integers(1, side)) for side in whole)
     window = cut_window(numbered_clip(*whole).frames, size, np.random.default_rng(seed))

@@ -68,13 +68,14 @@ def optimize(model: nn.Module, batches: Callable[[], Tensor], spec: VAETraining,
     parameters = list(model.parameters())
     optimizers = make_optimizers(parameters, spec)
     peaks = [optimizer.param_groups[0]["lr"] for optimizer in optimizers]
+    pixels = batches()
+    farthest(0.0, pixels.device)  # the clock starts when every rank has its first batch
     budget = Budget(spec.steps, spec.max_minutes)
     losses, progress, step, skipped, since = [], 0.0, 0, 0, time.monotonic()
     while progress < 1:
         factor = decayed(progress, step, spec.warmup_steps, spec.decay_from)
         for optimizer, peak in zip(optimizers, peaks, strict=True):
             optimizer.param_groups[0]["lr"] = peak * factor
-        pixels = batches()
         loss, output = model(pixels)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(parameters, spec.gradient_clip)
@@ -95,6 +96,8 @@ def optimize(model: nn.Module, batches: Callable[[], Tensor], spec: VAETraining,
             values |= {"step_s": (now - since) / (len(losses) or 1), "skipped_steps": skipped, "progress": progress}
             report(step, values)
             losses, since = [], now
+        if progress < 1:
+            pixels = batches()
     return step
 
 
