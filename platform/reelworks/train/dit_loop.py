@@ -109,7 +109,6 @@ class DiTTraining:
         self.rank, self.ranks = dist.get_rank(), dist.get_world_size()
         self.null_text = torch.tensor(setup.null_text)
         self.tokens = [setup.num_tokens(one) for one in examples]
-        self.loss = float("nan")
 
     def run(self, run: tracking.Run | None) -> dict[str, Any]:
         """Train until the budget is spent; returns the figures."""
@@ -129,7 +128,7 @@ class DiTTraining:
         self.progress.close()
         return {
             "steps": ledger.step,
-            "loss": self.loss,
+            "loss": ledger.loss,
             "train_seconds": ledger.elapsed_s,
             "skipped": len(ledger.skipped),
             "checkpoint": state.step_uri(self.setup.run_uri, state.committed_steps(self.setup.run_uri)[-1]),
@@ -173,7 +172,7 @@ class DiTTraining:
             total += global_loss
             self.engine.backward(loss)
             self.engine.micro_step(rate)
-        self.loss = total if self.loss != self.loss else 0.95 * self.loss + 0.05 * total
+        ledger.loss = total if ledger.loss is None else 0.95 * ledger.loss + 0.05 * total
         self.progress.record(
             ledger.step + 1,
             {"loss": total, "gradient_norm": self.engine.gradient_norm, "learning_rate": rate,

@@ -31,6 +31,8 @@ class Ledger:
     """The cursor: global steps taken or skipped."""
     elapsed_s: float = 0.0
     """Seconds of training so far, over all its lives."""
+    loss: float | None = None
+    """Running mean of the loss, over about 20 steps."""
     skipped: list[int] = field(default_factory=list)
     """Global steps without an update because a loss wasn't finite."""
     ranks: int = 0
