@@ -24,7 +24,7 @@ def show(root: str, reference: str) -> str:
         f"{snapshot.ref.name}@{snapshot.ref.number}  id {snapshot.ref.id}",
         f"parent {manifest['parent'] or 'none'}",
     ]
-    lines += [f"{name:24} {value:>12,}" for name, value in manifest["counts"].items()]
+    lines += [f"{name:28} {value:>10,}" for name, value in manifest["counts"].items()]
     if clips.num_rows:
         durations = pc.subtract(clips["end_s"], clips["start_s"])
         for name, column in {
@@ -33,7 +33,7 @@ def show(root: str, reference: str) -> str:
             "frames": clips["num_frames"],
         }.items():
             low, middle, high = pc.quantile(column, [0.05, 0.5, 0.95]).to_pylist()
-            lines.append(f"{name:24} 5% {low:.4g}, median {middle:.4g}, 95% {high:.4g}")
+            lines.append(f"{name:28} 5% {low:.4g}, median {middle:.4g}, 95% {high:.4g}")
         sizes = clips.group_by(["width", "height"]).aggregate([([], "count_all")]).to_pylist()
         for size in sorted(sizes, key=lambda size: -size["count_all"])[:10]:
             lines.append(f"{size['width']}x{size['height']:<20} {size['count_all']:>8,} clips")
