@@ -68,6 +68,7 @@ def _row(index: int, frames: int, columns: int, tensors: list[dict[str, object]]
         "fps": 8.0,
         "num_frames": frames,
         "num_tokens": (1 + index % 3) * 2 * columns,
+        "caption_original": "red ball",
         "caption_descriptive": "a red circle",
         "scores": [],
         "tensors": tensors,
