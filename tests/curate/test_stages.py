@@ -265,3 +265,22 @@ def test_nothing_is_committed_where_no_source_is_usable(prefix: str, models: dic
     with pytest.raises(UserError, match="no source gave a clip"):
         commit_inline(recipe_for(f"{prefix}/data", f"{prefix}/raw/", models), tmp_path / "spool")
     assert not list(storage.list_objects(f"{prefix}/data/snapshots/"))
+
+
+def test_shared_batches_change_rounding_and_never_what_is_bound_to_what(
+    root: str, world: str, models: dict[str, str]
+) -> None:
+    chunks = run_stages(make_plan(recipe_for(root, world, models, deterministic=False)))
+    alone = {row["clip_id"]: row for row in read_snapshot(root, "world@1").clips.to_pylist()}
+    distinct = set()
+    for chunk in chunks:
+        for i, clip_id in enumerate(chunk.clip_ids):
+            row = alone[clip_id]
+            assert chunk.frames_digests[i] == row["frames_digest"]
+            distinct |= {text for texts in chunk.captions.values() for text in texts} | set(chunk.originals)
+            for tensor in chunk.tensors[i]:
+                (found,) = fetch_one({**row, "tensors": [tensor]}, tensor["name"])
+                text = tensor["name"].removeprefix("text.")
+                if tensor["name"] != text and (text == "original" or chunk.captions[text][i] == row[f"caption_{text}"]):
+                    torch.testing.assert_close(found, fetch_one(row, tensor["name"])[0], atol=1e-4, rtol=1e-3)
+    assert work(chunks)["embedded_texts"] == len(distinct)

@@ -74,6 +74,7 @@ def stage_fingerprints(recipe: PrepareRecipe, digests: Mapping[str, str]) -> dic
         prompts = {"prompts": _prompts(), "deterministic": recipe.deterministic}
         found["captions"] = _hash("captions", fields | prompts, ("av", "torch", "transformers"))
     text = _model(digests["text"], recipe.text.pool) | {"max_tokens": recipe.text.max_tokens}
+    text |= {} if recipe.deterministic else {"batch_texts": recipe.text.batch_texts}
     # Without captions the texts are the sidecars' alone; they enter by the key.
     found["text"] = _hash("text", text | {"captions": found.get("captions")}, ("torch", "transformers"))
     batches = {"chunk_latents": recipe.vae.chunk_latents, "batch_clips": recipe.vae.batch_clips}

@@ -69,6 +69,8 @@ class TextStage(Section):
     """Model source of a Transformers folder with a tokenizer."""
     max_tokens: int = 256
     """Longer captions (tokens) are cut."""
+    batch_texts: int = Field(default=64, ge=1)
+    """Texts of one forward pass with deterministic: false; else each is embedded alone."""
     chunks_per_call: int = Field(default=32, ge=1)
     """Chunks that an actor is handed at once."""
     pool: Pool = Pool()
@@ -123,8 +125,8 @@ class PrepareRecipe(Recipe):
     vae: LatentStage
     """The VAE."""
     deterministic: bool = True
-    """true: batches stay inside a chunk, so every byte is the same in every run; false: captioning fills its batches
-    across sources, which is faster for small clips, and a rerun may differ in rounding."""
+    """true: batches stay inside a chunk and a text is embedded alone, so every byte is the same in every run; false:
+    captions and texts fill their batches across sources, faster for small clips; a rerun may differ in rounding."""
     pictures: Pictures = Pictures()
     """What is drawn."""
     progress_s: float = 5.0

@@ -43,11 +43,14 @@ class TextActor:
             stage = self.plan.recipe.text
             torch.set_num_threads(stage.pool.threads)
             path = resolve_model(self.plan.models["text"]).path
-            self._encoder = TextEncoder(path, stage.max_tokens, stage.pool.device)
+            batch = 1 if self.plan.recipe.deterministic else stage.batch_texts
+            self._encoder = TextEncoder(path, stage.max_tokens, stage.pool.device, batch_size=batch)
         return self._encoder
 
     def __call__(self, table: pa.Table) -> pa.Table:
         chunks = from_table(table)
+        if not self.plan.recipe.deterministic:
+            self.embed_together(chunks)
         for chunk in chunks:
             if texts := texts_of(chunk):
                 self.embed(chunk, texts)
@@ -55,8 +58,7 @@ class TextActor:
 
     def embed(self, chunk: Chunk, texts: dict[str, list[str | None]]) -> None:
         """Store the embeddings of a chunk's texts (or find them stored) and note where each clip's are."""
-        content = [f"{variant}={text}" if text is not None else None for variant in texts for text in texts[variant]]
-        key = self.plan.chunk_key("text", content, chunk.source.source_id, chunk.number, chunk.count)
+        key = self.key(chunk, texts)
         uri = self.plan.uri(key)
         if chunk.has(key):
             head = read_header(uri)
@@ -73,6 +75,21 @@ class TextActor:
                     span = {"frame_start": None, "frame_end": None}
                     tensors.append({"name": f"text.{variant}", **span, **places[name_of(text)]})
 
+    def key(self, chunk: Chunk, texts: dict[str, list[str | None]]) -> str:
+        content = [f"{variant}={text}" if text is not None else None for variant in texts for text in texts[variant]]
+        return self.plan.chunk_key("text", content, chunk.source.source_id, chunk.number, chunk.count)
+
+    def embed_together(self, chunks: list[Chunk]) -> None:
+        """Embed what the chunks lack in shared batches, texts of like length together, and keep it for `embed`."""
+        wanted: dict[str, Chunk] = {}
+        for chunk in chunks:
+            if (texts := texts_of(chunk)) and not chunk.has(self.key(chunk, texts)):
+                wanted.update((text, chunk) for found in texts.values() for text in found if text is not None)
+        missing = sorted((text for text in wanted if text not in self._kept), key=lambda text: (len(text), text))
+        for text, states in zip(missing, self.encoder.encode(missing) if missing else [], strict=True):
+            wanted[text].add("embedded_texts")
+            self._keep(text, states)
+
     def embedding(self, chunk: Chunk, text: str) -> torch.Tensor:
         """States (L, D) of one text, computed alone, or kept from the last time it came."""
         if text in self._kept:
@@ -80,11 +97,14 @@ class TextActor:
             return self._kept[text]
         states = self.encoder.encode([text])[0]  # (L, D)
         chunk.add("embedded_texts")
+        self._keep(text, states)
+        return states
+
+    def _keep(self, text: str, states: torch.Tensor) -> None:
         self._kept[text] = states
         self._kept_bytes += states.nbytes
         while self._kept_bytes > KEPT_BYTES:
             self._kept_bytes -= self._kept.popitem(last=False)[1].nbytes
-        return states
 
 
 def texts_of(chunk: Chunk) -> dict[str, list[str | None]]:
