@@ -1,5 +1,6 @@
 """reelworks.train.expander_loop and expander_worker: which pairs are learned, and what is done to the prompts."""
 
+from collections import Counter
 from itertools import islice
 from pathlib import Path
 
@@ -37,12 +38,14 @@ def test_pairs_skip_captions_that_a_clip_lacks() -> None:
     ]
 
 
-def test_every_pair_is_used_once_an_epoch(expander: Expander) -> None:
-    pairs = [(f"prompt {index}", f"answer {index}") for index in range(6)]
-    batches = islice(pair_batches(expander, pairs, 3, 0.0, np.random.default_rng(0)), 4)
+def test_every_pair_is_used_equally_often_in_batches_of_like_length(expander: Expander) -> None:
+    pairs = [(f"prompt {index}", "a red circle " * (1 + index)) for index in range(6)]
+    batches = list(islice(pair_batches(expander, pairs, 3, 0.0, np.random.default_rng(0)), 16))
     texts = [expander.tokenizer.decode(row[row != -100]) for batch in batches for row in batch["labels"]]
-    assert sorted(texts[:6]) == sorted(texts[6:]) == [f"answer {index}<|end|>" for index in range(6)]
-    assert texts[:6] != texts[6:]
+    assert Counter(texts) == {f"{answer}<|end|>": 8 for _, answer in pairs}
+    spread = [max(lengths) - min(lengths) for batch in batches if (lengths := batch["attention_mask"].sum(1).tolist())]
+    whole = [int(batch["attention_mask"].sum(1).max()) for batch in batches]
+    assert max(spread) < max(whole) - min(whole)
 
 
 def test_noise_keeps_every_word_that_carries_meaning() -> None:

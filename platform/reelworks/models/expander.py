@@ -50,7 +50,7 @@ class Expander:
         device: str | torch.device = "cpu",
         instruction: str = INSTRUCTION,
         max_new_tokens: int = 192,
-        top_p: float = 0.9,
+        top_p: float = 0.6,
         batch_size: int = 64,
         dtype: torch.dtype | None = None,
     ) -> None:
