@@ -1,10 +1,12 @@
 """The job against a real S3 server and a real Ray."""
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 
 from reelworks import storage
 from reelworks.config import load_recipe
@@ -31,12 +33,19 @@ class RecordedRun:
 
 
 @pytest.fixture(scope="module")
-def ray_cluster(s3_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    import ray
-
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=100 << 20)
-    yield
-    ray.shutdown()
+def ray_cluster(s3_server: str) -> Iterator[None]:
+    """A small Ray of our own, never the one that runs already; its folder's name is short, as its sockets need."""
+    with tempfile.TemporaryDirectory(prefix="rw") as folder:
+        ray.init(
+            address="local",
+            num_cpus=2,
+            _temp_dir=folder,
+            include_dashboard=False,
+            object_store_memory=100 << 20,
+            log_to_driver=False,
+        )
+        yield
+        ray.shutdown()
 
 
 def recipe(prefix: str, **changes: Any) -> ShapeworldRecipe:
