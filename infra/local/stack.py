@@ -67,11 +67,11 @@ class Stack:
         environment = self._environment(ports)
         # Our own readiness checks talk to S3; nothing else of this process's environment changes.
         os.environ.update({key: value for key, value in environment.items() if key.startswith("AWS_")})
-        commands = self._commands(ports)
         started = dict(running)
         for name in names:
             if name not in running:
-                started[name] = process.start(commands[name], self.log(name), self._process_environment(environment))
+                command = self._command(name, ports)
+                started[name] = process.start(command, self.log(name), self._process_environment(environment))
         self.state_file.write_text(
             json.dumps({"ports": ports, "processes": {name: asdict(item) for name, item in started.items()}}, indent=1)
         )
@@ -172,14 +172,18 @@ class Stack:
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         }
 
-    def _commands(self, ports: dict[str, int]) -> dict[str, list[str]]:
-        keys = self.environment()
-        s3 = seaweed.Seaweed(self.folder / "s3", ports, keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"])
-        return {
-            "s3": seaweed.command(s3),
-            "mlflow": servers.mlflow_command(self.folder / "mlflow", ports["mlflow"]),
-            "ray": servers.ray_command(self.folder, ports),
-        }
+    def _command(self, name: str, ports: dict[str, int]) -> list[str]:
+        """Made only for what is about to start: Ray's clears the folder of its earlier sessions."""
+        match name:
+            case "s3":
+                keys = self.environment()
+                access, secret = keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"]
+                return seaweed.command(seaweed.Seaweed(self.folder / "s3", ports, access, secret))
+            case "mlflow":
+                return servers.mlflow_command(self.folder / "mlflow", ports["mlflow"])
+            case "ray":
+                return servers.ray_command(self.folder, ports)
+        raise ValueError(name)
 
     def _wait(
         self, started: dict[str, process.Process], environment: dict[str, str], begun: float, say: Callable[[str], None]
