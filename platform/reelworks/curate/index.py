@@ -44,8 +44,7 @@ def index_source(chunk: Chunk, plan: Plan) -> list[Chunk]:
             chunk.add("nondeterministic", stored.data != data)
             data = stored.data
     except VideoError as error:
-        quarantine(plan, chunk, "index", error)
-        failed = {"state": "quarantined", "failure": asdict(chunk.failure)} if chunk.failure else {}
+        failed = {"state": "quarantined", "failure": asdict(quarantine(plan, chunk, "index", error))}
         storage.create_once(uri, json.dumps(failed, sort_keys=True, separators=(",", ":")).encode())
         return [chunk]
     except StorageError as error:

@@ -11,11 +11,12 @@ from typing import Any
 from reelworks import storage
 from reelworks.curate.chunk import Chunk, Failure
 from reelworks.curate.plan import Plan
-from reelworks.errors import VideoError
+from reelworks.errors import VideoError, VideoErrorKind
+from reelworks.video import Limits
 
 
-def quarantine(plan: Plan, chunk: Chunk, stage: str, error: VideoError) -> None:
-    """End a source with a record of why; the first record of a source stands."""
+def quarantine(plan: Plan, chunk: Chunk, stage: str, error: VideoError) -> Failure:
+    """End a source with a record of why, and return it; the first record of a source stands."""
     record = {
         "uri": chunk.source.uri,
         "etag": chunk.source.etag,
@@ -24,12 +25,15 @@ def quarantine(plan: Plan, chunk: Chunk, stage: str, error: VideoError) -> None:
         "kind": str(error.kind),
         "message": error.message,
         "good_frames": error.good_frames,
-        "attempts": 1,
+        # What a file says about itself is said at once; a decoder that died or hung was given fresh ones.
+        "attempts": Limits().attempts if error.kind in (VideoErrorKind.timeout, VideoErrorKind.crashed) else 1,
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     key = plan.quarantine_key(chunk.source.source_id)
     stored = storage.create_once(plan.uri(key), json.dumps(record, sort_keys=True).encode())
-    chunk.end("quarantined", failure_of(json.loads(stored.data)))
+    failure = failure_of(json.loads(stored.data))
+    chunk.end("quarantined", failure)
+    return failure
 
 
 def failure_of(record: dict[str, Any]) -> Failure:
