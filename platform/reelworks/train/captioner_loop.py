@@ -36,6 +36,8 @@ class TrainCaptionerRecipe(Recipe):
     """Shape of a captioner from scratch."""
     num_frames: int = Field(4, ge=1)
     """Frames of a clip that the captioner sees, spread evenly over its time."""
+    kept_frames: int = Field(20, ge=1)
+    """Most frames of a clip that travel to the workers: which of them a clip shows is drawn anew in every epoch."""
     short_share: float = Field(0.25, ge=0, le=1)
     """Share of examples that ask for the short caption."""
     crop: float = Field(0.1, ge=0, lt=1)
@@ -92,10 +94,10 @@ def train_captioner(recipe: TrainCaptionerRecipe, run: Any) -> dict[str, Any]:
     captions = sorted({text for shot in every for text in (shot.get("caption"), shot["descriptive"]) if text})
     print(f"{len(described)} sources, {len(every)} described shots, {len(captions)} distinct captions", flush=True)
     tally = new_tally()
-    datasets = {"train": described_clips(described, recipe.clips, recipe.num_frames, tally, recipe.decode_tasks)}
+    datasets = {"train": described_clips(described, recipe.clips, recipe.kept_frames, tally, recipe.decode_tasks)}
     if recipe.held_out and recipe.held_out_clips:
         known = described_sources(recipe.held_out, "attributes")[: recipe.held_out_clips]
-        held_out = described_clips(known, recipe.clips, recipe.num_frames, new_tally(), recipe.decode_tasks)
+        held_out = described_clips(known, recipe.clips, recipe.kept_frames, new_tally(), recipe.decode_tasks)
         datasets["held_out"] = held_out.limit(recipe.held_out_clips)
     uri = f"{recipe.checkpoints.rstrip('/')}/{recipe.registered_name}/{run.id}"
     config = {

@@ -64,7 +64,7 @@ def described_sources(prefixes: Sequence[str], needs: str) -> list[tuple[Source,
 def described_clips(
     described: Sequence[tuple[Source, list[dict[str, Any]]]],
     spec: ClipSpec,
-    num_frames: int,
+    kept_frames: int,
     tally: Any,
     tasks: int,
 ) -> ray.data.Dataset:
@@ -74,17 +74,17 @@ def described_clips(
     dataset = ray.data.from_items(rows, override_num_blocks=max(1, min(len(rows), 8 * tasks)))
     return dataset.flat_map(
         read_clips,  # type: ignore[arg-type]  # Ray's stubs know no rows from functions with arguments
-        fn_kwargs={"spec": spec, "num_frames": num_frames, "tally": tally},
+        fn_kwargs={"spec": spec, "kept_frames": kept_frames, "tally": tally},
         num_cpus=1,
         compute=ray.data.TaskPoolStrategy(size=tasks),
     )
 
 
-def read_clips(row: dict[str, Any], spec: ClipSpec, num_frames: int, tally: Any) -> list[dict[str, Any]]:
+def read_clips(row: dict[str, Any], spec: ClipSpec, kept_frames: int, tally: Any) -> list[dict[str, Any]]:
     """The described clips of one source, 1:N; a source that can't be read is counted and gives none."""
     source = Source(**json.loads(row["source"]))
     try:
-        found = list(_clips(source, json.loads(row["shots"]), spec, num_frames))
+        found = list(_clips(source, json.loads(row["shots"]), spec, kept_frames))
     except VideoError as error:
         tally.add.remote({"sources": 1, f"sources_dropped_{error.kind}": 1})
         return []
@@ -95,7 +95,7 @@ def read_clips(row: dict[str, Any], spec: ClipSpec, num_frames: int, tally: Any)
     return found
 
 
-def _clips(source: Source, shots: list[dict[str, Any]], spec: ClipSpec, num_frames: int) -> Iterator[dict[str, Any]]:
+def _clips(source: Source, shots: list[dict[str, Any]], spec: ClipSpec, kept_frames: int) -> Iterator[dict[str, Any]]:
     opened = open_source(source)
     probe = video.probe(opened)
     spans = [span for span in find_spans(opened, probe, spec.shots) if match_shot(shots, span.start_s, span.end_s)]
@@ -104,7 +104,7 @@ def _clips(source: Source, shots: list[dict[str, Any]], spec: ClipSpec, num_fram
     pixels = clip_frames(opened, [row for row, _ in cut], [span for _, span in cut], spec)
     for (row, _), whole in zip(cut, pixels, strict=True):
         shot = match_shot(shots, row.start_s, row.end_s) or {}
-        frames = spread_frames(whole, None, num_frames)
+        frames = whole if len(whole) <= kept_frames else spread_frames(whole, None, kept_frames)
         yield {
             "frames": frames.tobytes(),
             "height": frames.shape[1],
@@ -119,6 +119,14 @@ def clip_of_row(row: dict[str, Any]) -> DescribedClip:
     """The clip of a row of `described_clips`."""
     frames = np.frombuffer(row["frames"], np.uint8).reshape(-1, row["height"], row["width"], 3)
     return DescribedClip(frames, row["short"], row["descriptive"], json.loads(row["attributes"]))
+
+
+def jittered(frames: np.ndarray, num_frames: int, rng: np.random.Generator) -> np.ndarray:
+    """About evenly spread frames, each moved by less than half the distance to its neighbours: order is kept."""
+    last = len(frames) - 1
+    step = last / max(1, num_frames - 1)
+    wanted = np.linspace(0, last, num_frames) + step * rng.uniform(-0.4, 0.4, num_frames)
+    return frames[np.clip(np.rint(wanted), 0, last).astype(int)]
 
 
 def cropped(frames: np.ndarray, largest: float, rng: np.random.Generator) -> np.ndarray:
