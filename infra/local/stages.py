@@ -39,7 +39,13 @@ class Choices:
 
 # What the reduced demo changes: fewer clips and minutes, so that the whole line runs in CI.
 CI: dict[str, tuple[str, ...]] = {
-    "shapeworld": ("train_videos=200", "eval_videos=36", "train_images=16", "expect.videos=236"),
+    "shapeworld": (
+        "train_videos=200",
+        "eval_videos=36",
+        "train_images=16",
+        "described_videos=160",
+        "expect.videos=396",
+    ),
     "train_vae": ("training.max_minutes=0.9",),
     "train_captioner": ("training.max_minutes=0.9", "held_out_clips=80"),
     "prepare": (),

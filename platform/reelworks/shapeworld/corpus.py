@@ -22,7 +22,9 @@ from reelworks.video.encode import encode_video
 CORPUS_VERSION = 1
 """Changes with anything that changes the corpus's bytes."""
 CLIP_FPS = 8  # a shot holds 4k + 1 frames at this rate
-DESCRIBED_SHARE = 0.4  # shots whose sidecar has a descriptive caption: they train the captioner
+# Splits, and the share of their shots whose sidecar has a descriptive caption: these train the captioner. A split's
+# place in this order is part of its seed.
+DESCRIBED_SHARE = {"train": 0.4, "eval": 0.4, "described": 1.0}
 UNSEEN_SHARE = 0.3  # eval shots whose triple no training set contains
 IMAGE_S = 0.04  # how long a still is taken to be shown, seconds
 
@@ -60,7 +62,7 @@ NUM_SHOTS = (2, 3, 4, 5)
 class Item:
     """One video or image to make: which it is, and everything it depends on."""
 
-    split: Literal["train", "eval"]
+    split: Literal["train", "eval", "described"]
     kind: Literal["video", "image"]
     index: int
     seed: int
@@ -80,7 +82,7 @@ class Made:
 
 def make(item: Item) -> Made:
     """Render and encode an item."""
-    rng = np.random.default_rng([item.seed, item.split == "eval", item.kind == "image", item.index])
+    rng = np.random.default_rng([item.seed, list(DESCRIBED_SHARE).index(item.split), item.kind == "image", item.index])
     return _video(item, rng) if item.kind == "video" else _image(item, rng)
 
 
@@ -97,7 +99,7 @@ def _video(item: Item, rng: np.random.Generator) -> Made:
         background = Background.light if background == Background.dark else Background.dark
         num_frames = -(-int(rng.choice(NUM_FRAMES)) * fps // CLIP_FPS)
         frames.append(render_clip(spec, width, height, num_frames).frames)
-        shots.append(_shot(spec, rng, start, start + num_frames, fps))
+        shots.append(_shot(item, spec, rng, start, start + num_frames, fps))
         start += num_frames
     media = encode_video(
         np.concatenate(frames),
@@ -130,18 +132,18 @@ def _image(item: Item, rng: np.random.Generator) -> Made:
 
 
 def _scene(item: Item, rng: np.random.Generator, width: int, height: int, background: Background) -> ClipSpec:
-    split: Split = "train" if item.split == "train" or rng.random() >= UNSEEN_SHARE else "unseen"
+    split: Split = "train" if item.split != "eval" or rng.random() >= UNSEEN_SHARE else "unseen"
     return sample_spec(rng, sample_attributes(rng, split, background), width, height)
 
 
-def _shot(spec: ClipSpec, rng: np.random.Generator, first: int, stop: int, fps: int) -> dict[str, object]:
+def _shot(item: Item, spec: ClipSpec, rng: np.random.Generator, first: int, stop: int, fps: int) -> dict[str, object]:
     """The truth about the frames [first, stop)."""
     return {
         "start_s": float(Fraction(first, fps)),
         "end_s": float(Fraction(stop, fps)),
         "attributes": spec.attributes.as_dict(),
         "caption": short_caption(spec.attributes, rng),
-        "descriptive": describe(spec.attributes) if rng.random() < DESCRIBED_SHARE else None,
+        "descriptive": describe(spec.attributes) if rng.random() < DESCRIBED_SHARE[item.split] else None,
         "scene": asdict(spec),
     }
 
@@ -150,8 +152,11 @@ def _sidecar(width: int, height: int, fps: int | None, shots: list[dict[str, obj
     return json.dumps({"width": width, "height": height, "fps": fps, "shots": shots}, sort_keys=True).encode()
 
 
-def items(seed: int, train_videos: int, eval_videos: int, train_images: int) -> Iterator[Item]:
+def items(
+    seed: int, train_videos: int, eval_videos: int, train_images: int, described_videos: int = 0
+) -> Iterator[Item]:
     """Every item of a corpus of this size, in the order in which it is made."""
     yield from (Item("train", "video", index, seed) for index in range(train_videos))
     yield from (Item("eval", "video", index, seed) for index in range(eval_videos))
     yield from (Item("train", "image", index, seed) for index in range(train_images))
+    yield from (Item("described", "video", index, seed) for index in range(described_videos))

@@ -22,7 +22,7 @@ class ShapeworldRecipe(Recipe):
     """How large a corpus to make, and where."""
 
     output: str
-    """Prefix (s3://bucket/folder) under which train/ and eval/ are made."""
+    """Prefix (s3://bucket/folder) under which train/, eval/ and described/ are made."""
     seed: int = 0
     """Everything in the corpus follows from it; a larger corpus of the same seed extends a smaller one."""
     train_videos: int = Field(gt=0)
@@ -31,6 +31,9 @@ class ShapeworldRecipe(Recipe):
     """Videos in eval/; part of their shots show combinations that train/ never does."""
     train_images: int = Field(ge=0)
     """Stills in train/."""
+    described_videos: int = Field(0, ge=0)
+    """Videos in described/, whose every shot has a descriptive caption: they train the captioner, prepare never reads
+    them."""
     hostile: bool = True
     """Whether train/ also gets the files that must end in quarantine."""
     batch_size: int = Field(16, gt=0)
@@ -52,7 +55,9 @@ def make_corpus(recipe: ShapeworldRecipe, run: Run) -> dict[str, Any]:
     counts = {"clips_made": 0, "uploaded": 0, "present": 0, "nondeterministic": 0, "uploaded_bytes": 0}
     if recipe.hostile:
         _add(counts, _store(recipe.output, hostile_files(), present))
-    every = list(items(recipe.seed, recipe.train_videos, recipe.eval_videos, recipe.train_images))
+    every = list(
+        items(recipe.seed, recipe.train_videos, recipe.eval_videos, recipe.train_images, recipe.described_videos)
+    )
     missing = [item for item in every if not _is_present(item, recipe.output, present)]
     counts["present"] += 2 * (len(every) - len(missing))
     print(f"{len(every)} videos and images, {len(missing)} of them to make", flush=True)
@@ -68,7 +73,7 @@ def make_corpus(recipe: ShapeworldRecipe, run: Run) -> dict[str, Any]:
             flush=True,
         )
     run.blob(contact_sheet(list(random_clips(12, recipe.seed, sizes=[(48, 32)]))), "clips.png")
-    videos = recipe.train_videos + recipe.eval_videos
+    videos = recipe.train_videos + recipe.eval_videos + recipe.described_videos
     return {"videos": videos, "images": recipe.train_images, **counts}
 
 
