@@ -7,13 +7,11 @@ from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-
 from reelworks import storage
 from reelworks.curate.clips import ClipSpec
 from reelworks.curate.sources import Source
 from reelworks.shapeworld.corpus import Item, make
-from reelworks.train.described_clips import clip_of_row, cropped, described_sources, jittered, read_clips
+from reelworks.train.described_clips import clip_of_row, described_sources, read_clips
 
 SPEC = ClipSpec(fps=8, max_tokens=480)
 
@@ -69,21 +67,3 @@ def test_a_broken_video_is_counted_by_its_reason_and_costs_no_other(prefix: str)
     assert [source.uri for source, _ in found] == [f"{prefix}/a.mp4"]
     assert read_clips(row(*found[0]), SPEC, 4, tally) == []
     assert tally == {"sources": 1, "sources_dropped_not_video": 1}
-
-
-def test_cropped_keeps_most_of_the_frame_and_all_frames_alike() -> None:
-    frames = np.arange(4 * 20 * 30 * 3, dtype=np.uint32).reshape(4, 20, 30, 3)
-    for seed in range(50):
-        part = cropped(frames, 0.2, np.random.default_rng(seed))
-        assert part.shape[0] == 4 and part.shape[1] >= 16 and part.shape[2] >= 24
-        assert (part - part[:1] == np.arange(4).reshape(4, 1, 1, 1) * 20 * 30 * 3).all()
-    assert cropped(frames, 0.0, np.random.default_rng(0)).shape == frames.shape
-
-
-def test_jittered_frames_keep_their_order_and_differ_from_time_to_time() -> None:
-    frames = np.arange(17).reshape(17, 1, 1, 1)
-    drawn = [jittered(frames, 4, np.random.default_rng(seed)).ravel().tolist() for seed in range(50)]
-    assert all(one == sorted(set(one)) and len(one) == 4 for one in drawn)
-    assert all(one[0] <= 2 and one[-1] >= 14 for one in drawn)
-    assert len(set(map(tuple, drawn))) > 10
-    assert jittered(frames[:1], 4, np.random.default_rng(0)).ravel().tolist() == [0, 0, 0, 0]

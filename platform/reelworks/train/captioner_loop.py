@@ -13,6 +13,7 @@ from reelworks.config import Recipe
 from reelworks.curate.clips import ClipSpec
 from reelworks.errors import UserError
 from reelworks.models.small_captioner import CaptionerSize, create_captioner
+from reelworks.train.augment import AugmentSpec
 from reelworks.train.finetune import FinetuneSpec, Workers, folder_files, quiet
 
 # Enough texts to learn a vocabulary from, few enough to travel to the workers.
@@ -40,8 +41,8 @@ class TrainCaptionerRecipe(Recipe):
     """Most frames of a clip that travel to the workers: which of them a clip shows is drawn anew in every epoch."""
     short_share: float = Field(0.25, ge=0, le=1)
     """Share of examples that ask for the short caption."""
-    crop: float = Field(0.1, ge=0, lt=1)
-    """Largest share of each side that is cut off at random: a clip never looks twice the same."""
+    augment: AugmentSpec = AugmentSpec()
+    """How each epoch's view of a clip differs from the clip."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, a third more time."""
     training: FinetuneSpec

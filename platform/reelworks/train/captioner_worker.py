@@ -23,8 +23,9 @@ from reelworks.errors import UserError
 from reelworks.models.captioner import Captioner, num_parameters, training_batch
 from reelworks.models.vision_input import VisionInput
 from reelworks.shapeworld.parse import parse
+from reelworks.train.augment import view
 from reelworks.train.captioner_loop import TrainCaptionerRecipe
-from reelworks.train.described_clips import DescribedClip, clip_of_row, cropped, jittered
+from reelworks.train.described_clips import DescribedClip, clip_of_row
 from reelworks.train.finetune import finetune, quiet, write_files
 
 ATTRIBUTES = ("colour", "shape", "motion", "size")
@@ -81,9 +82,9 @@ def _batches(
     captioner: Captioner, recipe: TrainCaptionerRecipe, shard: Any, size: int, rng: np.random.Generator
 ) -> Iterator[dict[str, Tensor]]:
     """Batches without an end: the first pass as clips arrive, later ones shuffled from memory where all fit."""
-    for clips in clip_batches(shard, size, recipe.keep_clips, rng):
-        shown = [jittered(clip.frames, recipe.num_frames, rng) for clip in clips]
-        inputs: list[VisionInput] = [captioner.read(cropped(frames, recipe.crop, rng)) for frames in shown]
+    for kept in clip_batches(shard, size, recipe.keep_clips, rng):
+        clips = [view(clip, recipe.num_frames, recipe.augment, rng) for clip in kept]
+        inputs: list[VisionInput] = [captioner.read(clip.frames) for clip in clips]
         short = [bool(clip.short) and rng.random() < recipe.short_share for clip in clips]
         prompts = ["short" if is_short else "descriptive" for is_short in short]
         texts = [clip.short if is_short else clip.descriptive for clip, is_short in zip(clips, short, strict=True)]

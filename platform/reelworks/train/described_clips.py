@@ -119,19 +119,3 @@ def clip_of_row(row: dict[str, Any]) -> DescribedClip:
     """The clip of a row of `described_clips`."""
     frames = np.frombuffer(row["frames"], np.uint8).reshape(-1, row["height"], row["width"], 3)
     return DescribedClip(frames, row["short"], row["descriptive"], json.loads(row["attributes"]))
-
-
-def jittered(frames: np.ndarray, num_frames: int, rng: np.random.Generator) -> np.ndarray:
-    """About evenly spread frames, each moved by less than half the distance to its neighbours: order is kept."""
-    last = len(frames) - 1
-    step = last / max(1, num_frames - 1)
-    wanted = np.linspace(0, last, num_frames) + step * rng.uniform(-0.4, 0.4, num_frames)
-    return frames[np.clip(np.rint(wanted), 0, last).astype(int)]
-
-
-def cropped(frames: np.ndarray, largest: float, rng: np.random.Generator) -> np.ndarray:
-    """A random rectangle of frames (T, H, W, 3), each side shorter by at most the share `largest`."""
-    height, width = frames.shape[1:3]
-    rows, columns = (round(side * (1 - largest * rng.random())) for side in (height, width))
-    top, left = int(rng.integers(height - rows + 1)), int(rng.integers(width - columns + 1))
-    return frames[:, top : top + rows, left : left + columns]
