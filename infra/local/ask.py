@@ -45,10 +45,12 @@ class Served:
     ready_after_s: float = 0.0
 
 
-def config_with_port(source: Path, target: Path, port: int) -> str:
-    """Writes the Serve config with a loopback port; returns the endpoint's base URL."""
+def config_with_port(source: Path, target: Path, port: int, expands: bool) -> str:
+    """Writes the Serve config with a loopback port, without an expander if there is none; the endpoint's base URL."""
     config = yaml.safe_load(source.read_text())
     config["http_options"] = {**config.get("http_options", {}), "host": "127.0.0.1", "port": port}
+    if not expands:
+        config["applications"][0]["args"]["expander"] = None
     target.write_text(yaml.safe_dump(config, sort_keys=False))
     return f"http://127.0.0.1:{port}"
 
@@ -64,7 +66,7 @@ def serve_and_ask(demo: Demo, output: Path, num_videos: int) -> Served:
     # A running Serve keeps the port that it was started with.
     port = running_port(serve_status(dashboard, token)) or process.free_ports(1)[0]
     config = ROOT / ".stack" / "serve.yaml"
-    served = Served(config_with_port(CONFIG, config, port))
+    served = Served(config_with_port(CONFIG, config, port, expands="train_expander" in demo.results))
     key = create_key("s3://reelworks/serving", "demo")
     (ROOT / ".stack" / "api_key").touch(mode=0o600)
     (ROOT / ".stack" / "api_key").write_text(key)
@@ -97,7 +99,7 @@ def what_to_ask(demo: Demo, num_videos: int) -> tuple[Sequence[Prompt], list[Ask
     from reelworks.shapeworld.prompts import evaluation_prompts
 
     if demo.choices.own_videos:
-        return (), [Asked(text, None, None, seed) for seed, text in enumerate(short_captions(num_videos))]
+        return (), [Asked(text, None, None, seed) for seed, text in enumerate(short_captions(demo.choices, num_videos))]
     spec = load_recipe(EvaluateRecipe, ROOT / "jobs" / "recipes" / "laptop" / "evaluate.yaml").text_fidelity
     assert spec is not None, "the laptop's evaluation has known truth"
     prompts = evaluation_prompts(spec.num_prompts, spec.seed)[:num_videos]

@@ -20,7 +20,16 @@ from typing import Any
 from infra.local import lock
 from infra.local.measure import Meter
 from infra.local.stack import Stack
-from infra.local.stages import FOOTAGE, OWN_VIDEOS, Choices, Stage, num_endpoint_videos, stages
+from infra.local.stages import (
+    FOOTAGE,
+    OWN_HELD_OUT,
+    OWN_TRAINED,
+    OWN_VIDEOS,
+    Choices,
+    Stage,
+    num_endpoint_videos,
+    stages,
+)
 from reelworks.errors import ReelworksError, UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -74,12 +83,22 @@ def upload_raw(choices: Choices, folder: Path | None) -> None:
         storage.create_once(FOOTAGE + FOOTAGE_FILE.name, FOOTAGE_FILE.read_bytes())
     if folder is None:
         return
-    files = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in (*VIDEO_SUFFIXES, ".json")]
-    if not any(path.suffix.lower() != ".json" for path in files):
+    files = own_videos(folder)
+    for number, path in enumerate(files):
+        held_out = number % 5 == 4 or (1 < len(files) < 5 and number == len(files) - 1)
+        place = OWN_HELD_OUT if held_out else OWN_TRAINED
+        sidecars = [side for side in (path.with_suffix(".json"), Path(f"{path}.json")) if side.is_file()]
+        for one in (path, *sidecars):
+            storage.create_once(place + one.relative_to(folder).as_posix(), one.read_bytes())
+    print(f"uploaded {len(files)} videos to {OWN_VIDEOS}")
+
+
+def own_videos(folder: Path) -> list[Path]:
+    """The video files below a folder, by name. UserError where there is none."""
+    files = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in VIDEO_SUFFIXES]
+    if not files:
         raise UserError(f"{folder} holds no videos", f"Known suffixes: {' '.join(VIDEO_SUFFIXES)}")
-    for path in files:
-        storage.create_once(OWN_VIDEOS + path.relative_to(folder).as_posix(), path.read_bytes())
-    print(f"uploaded {len(files)} files to {OWN_VIDEOS}")
+    return files
 
 
 def has_captions(folder: Path) -> bool:
@@ -97,8 +116,11 @@ def parse_arguments(arguments: list[str]) -> tuple[Choices, Path | None]:
         raise UserError(f"VIDEOS={parsed.videos} is no folder", "Name a folder that holds video files")
     if parsed.captioner and parsed.videos is None:
         raise UserError("CAPTIONER= is for your own videos", "Give VIDEOS=folder as well")
-    own_captions = parsed.videos is not None and not parsed.captioner and has_captions(parsed.videos)
-    return Choices(parsed.size, parsed.videos is not None, own_captions, parsed.captioner), parsed.videos
+    if parsed.videos is None:
+        return Choices(parsed.size), None
+    num_videos = len(own_videos(parsed.videos))
+    own_captions = not parsed.captioner and has_captions(parsed.videos)
+    return Choices(parsed.size, num_videos, own_captions, parsed.captioner), parsed.videos
 
 
 def run_demo(choices: Choices, folder: Path | None) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from infra.local.measure import Meter
-from infra.local.stages import FOOTAGE, SNAPSHOT, Choices
+from infra.local.stages import FOOTAGE, Choices, snapshot_name
 
 if TYPE_CHECKING:
     from infra.local.ask import Served
@@ -135,7 +135,7 @@ def write_report(demo: Demo, served: Served, output: Path, meter: Meter, total_s
     page = Page(
         figures={**figures, "videos": shown},
         banner=BANNER if uses_shapeworld_captioner(demo.choices) else "",
-        clips=snapshot_clips(output),
+        clips=snapshot_clips(output, demo.choices),
         quarantine=list(read_quarantine(DATASET)),
         curves=curves(demo),
         pictures=pictures(demo, output),
@@ -167,14 +167,15 @@ def video_strips(served: Served, output: Path) -> list[str]:
     return paths
 
 
-def snapshot_clips(output: Path) -> list[dict[str, str]]:
+def snapshot_clips(output: Path, choices: Choices) -> list[dict[str, str]]:
     """Some clips of the snapshot, decoded again from the bucket, with all their captions."""
     from reelworks import video
     from reelworks.evaluate.pictures import filmstrip, png
 
     shown = []
     (output / "clips").mkdir(exist_ok=True)
-    for row in snapshot_rows()[:: max(1, len(snapshot_rows()) // NUM_CLIPS_SHOWN)][:NUM_CLIPS_SHOWN]:
+    rows = snapshot_rows(choices)
+    for row in rows[:: max(1, len(rows) // NUM_CLIPS_SHOWN)][:NUM_CLIPS_SHOWN]:
         path = output / "clips" / f"{row['clip_id']}.png"
         span = None if row["num_frames"] == 1 else (row["start_s"], row["end_s"])
         path.write_bytes(png(filmstrip(video.decode(row["source_uri"], span_s=span).frames)))
@@ -183,16 +184,16 @@ def snapshot_clips(output: Path) -> list[dict[str, str]]:
     return shown
 
 
-def snapshot_rows() -> list[dict[str, Any]]:
+def snapshot_rows(choices: Choices) -> list[dict[str, Any]]:
     """The rows of the snapshot that the demo committed last."""
     from reelworks.curate.snapshot import read_snapshot
 
-    return read_snapshot(DATASET, f"{SNAPSHOT}@latest").clips.to_pylist()
+    return read_snapshot(DATASET, f"{snapshot_name(choices)}@latest").clips.to_pylist()
 
 
-def short_captions(count: int) -> list[str]:
+def short_captions(choices: Choices, count: int) -> list[str]:
     """Distinct captions of the user's own clips, the shortest kind that each has, as prompts."""
-    rows = snapshot_rows()
+    rows = snapshot_rows(choices)
     texts = [row["caption_short"] or row["caption_original"] or row["caption_descriptive"] for row in rows]
     return list(dict.fromkeys(text for text in texts if text))[:count]
 

@@ -5,11 +5,13 @@ Axis of variation: SIZE (`full`, or `ci` at a fraction of the work), whose video
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 FOOTAGE = "s3://raw/footage/"
 OWN_VIDEOS = "s3://raw/videos/"
-SNAPSHOT = "shapeworld"
+# Every fifth of the user's own videos, the last of fewer, is held out of the VAE's training and measured on; a single
+# one is both.
+OWN_TRAINED, OWN_HELD_OUT = f"{OWN_VIDEOS}train/", f"{OWN_VIDEOS}eval/"
 # The VAE sees windows of the first half of the real clip (212 s); it is measured on the second.
 SECOND_HALF = ("pictures.reconstructions=12", "pictures.reconstruct_from_s=106")
 
@@ -30,11 +32,16 @@ class Choices:
     """What the user chose on the command line."""
 
     size: str = "full"
-    own_videos: bool = False
+    num_own_videos: int = 0
+    """Videos of the user's own; 0 is shapeworld."""
     own_captions: bool = False
     """Captions come with the videos (sidecars, or CAPTIONER=source names a model for them)."""
     captioner: str | None = None
     """Model source given as CAPTIONER=."""
+
+    @property
+    def own_videos(self) -> bool:
+        return self.num_own_videos > 0
 
 
 # What the reduced demo changes: fewer clips and minutes, so that the whole line runs in CI.
@@ -60,40 +67,81 @@ CI: dict[str, tuple[str, ...]] = {
 }
 
 
+def snapshot_name(choices: Choices) -> str:
+    """The snapshot that the expander and the DiT are trained on."""
+    return "videos" if choices.own_videos else "shapeworld"
+
+
 def stages(choices: Choices) -> list[Stage]:
     """The jobs in order; the endpoint comes after the last of them."""
-    prefix = OWN_VIDEOS if choices.own_videos else "s3://raw/shapeworld/train/"
-    own = (f"sources=[{prefix}]",) if choices.own_videos else ()
-    captioner: tuple[str, ...] = ()
-    if choices.captioner:
-        captioner = (f"captioner.source={choices.captioner}",)
-    elif choices.own_captions:
-        captioner = ("captioner=null",)
     every = [
-        Stage("shapeworld", "shapeworld", "renders raw videos with known truth into the bucket", 1.2),
-        Stage("train_vae", "train_vae", "trains the network that compresses video in space and time", 4.5),
-        Stage("train_captioner", "train_captioner", "trains the captioner on the captioned part", 3.0),
-        Stage(
-            "prepare",
-            "prepare",
-            "finds shots, captions and encodes every clip, commits a snapshot",
-            2.5,
-            own + captioner,
-        ),
+        Stage("shapeworld", "shapeworld", "renders raw videos with known truth into the bucket", 0.6),
+        Stage("train_vae", "train_vae", "trains the network that compresses video in space and time", 4.3),
+        Stage("train_captioner", "train_captioner", "trains the captioner on the described videos", 3.0),
+        Stage("prepare", "prepare", "finds shots, captions and encodes every clip, commits a snapshot", 1.5),
         Stage(
             "prepare_footage",
             "prepare",
             "does the same on a real clip of 212 s with about 125 cuts",
-            1.0,
+            0.8,
             (f"sources=[{FOOTAGE}]", "snapshot=footage", *SECOND_HALF),
         ),
-        Stage("train_expander", "train_expander", "trains the model that expands short prompts", 1.5),
-        Stage("train_dit", "train_dit", "trains the diffusion transformer: two workers, DeepSpeed ZeRO-2", 6.5),
+        Stage("train_expander", "train_expander", "trains the model that expands short prompts", 1.3),
+        Stage("train_dit", "train_dit", "trains the diffusion transformer: two workers, DeepSpeed ZeRO-2", 7.0),
         Stage("evaluate", "evaluate", "measures everything, with controls", 2.5),
     ]
     if choices.size == "ci":
-        every = [Stage(s.name, s.verb, s.says, s.minutes / 3, s.overrides + CI[s.verb]) for s in every]
-    return every
+        every = [
+            replace(stage, minutes=stage.minutes / 3, overrides=stage.overrides + CI[stage.verb]) for stage in every
+        ]
+    return [on_own_videos(stage, choices) for stage in every if is_needed(stage, choices)]
+
+
+def is_needed(stage: Stage, choices: Choices) -> bool:
+    """On videos with captions of their own, shapeworld and its captioner aren't; nor an expander, with no pairs."""
+    if choices.own_captions:
+        return stage.name not in ("shapeworld", "train_captioner", "train_expander")
+    return stage.name not in ("shapeworld", "train_captioner") or not choices.captioner
+
+
+def on_own_videos(stage: Stage, choices: Choices) -> Stage:
+    """The stage as it is, or with what the user's own videos change in its recipe."""
+    if not choices.own_videos:
+        return stage
+    held_out = OWN_HELD_OUT if choices.num_own_videos > 1 else OWN_TRAINED
+    clips = "{max_tokens: 480, shots: {max_clip_s: 4}}"
+    mix = "{name: own, prefix: %s, clips: " + clips + "}"
+    captions: tuple[str, ...] = ()
+    if choices.captioner:
+        captions = (f"captioner.source={choices.captioner}",)
+    elif choices.own_captions:
+        captions = ("captioner=null",)
+    changes: dict[str, tuple[str, ...]] = {
+        "train_vae": (
+            f"sources=[{mix % OWN_TRAINED}]",
+            f"held_out.mixes=[{mix % held_out}]",
+        ),
+        "prepare": (f"sources=[{OWN_VIDEOS}]", "snapshot=videos", *captions),
+        "prepare_footage": captions,
+        "train_expander": ("snapshot=videos@latest", "expect={}"),
+        "train_dit": (
+            "snapshot=videos@latest",
+            "previews=[]",
+            "defaults.width=null",
+            "defaults.height=null",
+            "defaults.seconds=null",
+            *(("text.captions={original: 1.0}",) if choices.own_captions else ()),
+        ),
+        "evaluate": (
+            "text_fidelity=null",
+            "captioner=null",
+            f"held_out.prefix={held_out}",
+            f"held_out.clips={clips}",
+            "expect={}",
+            *(("expander=null",) if choices.own_captions else ()),
+        ),
+    }
+    return replace(stage, overrides=stage.overrides + changes.get(stage.name, ()))
 
 
 def num_endpoint_videos(choices: Choices) -> int:

@@ -114,12 +114,12 @@ class Workers(Section):
 class Defaults(Section):
     """What a generation request gets where it says nothing; `preview` prompts are sampled with these."""
 
-    width: int
+    width: int | None = None
+    """Pixels; width and height left out are the commonest in the snapshot."""
+    height: int | None = None
     """Pixels."""
-    height: int
-    """Pixels."""
-    seconds: float
-    """Duration."""
+    seconds: float | None = None
+    """Duration; left out, the commonest in the snapshot."""
     fps: float
     """Frames a second."""
     steps: int

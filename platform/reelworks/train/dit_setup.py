@@ -1,5 +1,6 @@
 """What the driver of `train_dit` works out once, and every rank is given."""
 
+from collections import Counter
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
@@ -72,7 +73,7 @@ def prepare_setup(recipe: TrainDiTRecipe, run_id: str) -> Setup:
     )  # fmt: skip
     check_examples(examples, config, recipe)
     limits = limits_of(rows, config)
-    defaults = Defaults(**recipe.defaults.model_dump())
+    defaults = defaults_of(rows, recipe)
     preview = Preview(recipe.previews, states[1:], defaults, limits, recipe.objective.reference_tokens, recipe.solver)
     return Setup(
         recipe, run_id, f"{recipe.checkpoints.rstrip('/')}/{run_id}", snapshot, config,
@@ -115,6 +116,17 @@ def limits_of(rows: list[dict[str, Any]], config: DiTConfig) -> Limits:
         max_fps=max(row["fps"] for row in moving),
         max_tokens=max(row["num_tokens"] for row in rows) // volume,
     )
+
+
+def defaults_of(rows: list[dict[str, Any]], recipe: TrainDiTRecipe) -> Defaults:
+    """What a request gets where it says nothing: the recipe's word, else the commonest shape of the moving clips."""
+    asked = recipe.defaults
+    moving = [row for row in rows if row["num_frames"] > 1] or rows
+    shapes = Counter((row["width"], row["height"], row["num_frames"] / row["fps"]) for row in moving)
+    width, height, seconds = max(shapes, key=lambda shape: (shapes[shape], shape))
+    if asked.width is not None and asked.height is not None:
+        width, height = asked.width, asked.height
+    return Defaults(width, height, asked.seconds or seconds, asked.fps, asked.steps, asked.guidance)
 
 
 def read_examples(recipe: TrainDiTRecipe, snapshot: str) -> list[Example]:
