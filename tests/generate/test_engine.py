@@ -26,7 +26,7 @@ def text(seed: int) -> torch.Tensor:
 
 def new_engine(solver: str = "heun") -> StepEngine:
     torch.manual_seed(0)
-    dit = DiT(DiTConfig(channels=4, width=24, layers=2, heads=2, text_width=6))
+    dit = DiT(DiTConfig(channels=4, width=24, layers=2, heads=2, text_width=6, text_rank=4))
     for parameter in dit.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
     return StepEngine(dit.eval(), LIMITS, 20.0, solver)

@@ -4,7 +4,7 @@ import torch
 
 from reelworks.models.dit import Block, DiT, DiTConfig, PackedBatch, architecture
 
-CONFIG = DiTConfig(channels=4, width=24, layers=2, heads=2, text_width=6)
+CONFIG = DiTConfig(channels=4, width=24, layers=2, heads=2, text_width=6, text_rank=4)
 
 
 def random_dit() -> DiT:
@@ -96,3 +96,21 @@ def test_segments_of_one_video_have_their_own_timesteps_and_see_each_other() -> 
 
 def test_the_architecture_survives_json() -> None:
     assert DiTConfig(**architecture(CONFIG)) == CONFIG
+
+
+def test_captions_are_told_apart_evenly_after_adapting_to_them() -> None:
+    generator = torch.Generator().manual_seed(0)
+    loud, quiet = torch.randn(2, 6, generator=generator)
+    captions = []
+    for index in range(40):
+        # Two independent attributes, one a hundred times as strong in the encoder's states as the other.
+        offset = 10.0 * (index % 2) * loud + 0.1 * (index // 2 % 2) * quiet
+        captions.append(3.0 + offset + 1e-4 * torch.randn(5, 6, generator=generator))
+    dit = DiT(CONFIG)
+    dit.adapt_to_captions(captions)
+    pooled = torch.stack([(one.mean(0) - dit.text_mean) / dit.text_deviation for one in captions]) - dit.pooled_mean
+    white = pooled @ dit.pooled_whitening
+    labels = torch.arange(40)
+    apart = [(white[label == 1].mean(0) - white[label == 0].mean(0)).norm() for label in (labels % 2, labels // 2 % 2)]
+    raw = [(pooled[label == 1].mean(0) - pooled[label == 0].mean(0)).norm() for label in (labels % 2, labels // 2 % 2)]
+    assert raw[0] > 20 * raw[1] and apart[0] < 5 * apart[1]

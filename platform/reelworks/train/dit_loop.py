@@ -27,8 +27,8 @@ from reelworks.train.metrics import Progress
 from reelworks.train.schedule import decayed
 from reelworks.train.trainer import fit
 
-TEXT_SAMPLE = 256
-"""Clips whose captions give the statistics of the text: enough for two digits, and read by every rank."""
+CAPTION_SAMPLE = 1024
+"""Clips whose captions give the statistics of the text; every rank reads them."""
 
 
 def train_dit(recipe: TrainDiTRecipe, run: tracking.Run) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def train_worker(config: dict[str, Any]) -> dict[str, Any]:
     reader = TensorReader((ref for one in examples for ref in (one.latents, *one.texts.values())), recipe.memory_bytes)
     model = DiT(setup.config)
     model.null_text = torch.tensor(setup.null_text)
-    model.text_mean, model.text_deviation = text_statistics(examples, reader)
+    model.adapt_to_captions(caption_sample(examples, reader))
     o = recipe.optimizer
     packs_a_rank = recipe.packing.packs_per_step // ranks
     zero = recipe.workers
@@ -89,11 +89,10 @@ def train_worker(config: dict[str, Any]) -> dict[str, Any]:
     return trainer.run(run)
 
 
-def text_statistics(examples: list[Example], reader: TensorReader) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and deviation (E,) of caption token states over up to `TEXT_SAMPLE` clips, spread over the snapshot."""
-    sample = examples[:: max(1, len(examples) // TEXT_SAMPLE)]
-    states = torch.cat([reader.get(ref) for one in sample for ref in one.texts.values()])  # (M, E)
-    return states.mean(0), states.std(0).clamp_min(1e-3)
+def caption_sample(examples: list[Example], reader: TensorReader) -> list[torch.Tensor]:
+    """Token states (M, E) of the captions of up to `CAPTION_SAMPLE` clips, spread over the snapshot."""
+    sample = examples[:: max(1, len(examples) // CAPTION_SAMPLE)]
+    return [reader.get(ref) for one in sample for ref in one.texts.values()]
 
 
 class DiTTraining:

@@ -25,6 +25,8 @@ class Architecture(Section):
     """Base of the rotary frequencies; about the longest distance in coordinates."""
     base_rate: float = 8.0
     """Temporal coordinates a second."""
+    text_rank: int = 32
+    """Directions in which captions as a whole are told apart; at most the text encoder's width."""
 
 
 class Text(Section):

@@ -67,6 +67,7 @@ def prepare_setup(recipe: TrainDiTRecipe, run_id: str) -> Setup:
     channels = int(vae_config["architecture"]["latent_channels"])
     config = DiTConfig(
         channels=channels, width=a.width, layers=a.layers, heads=a.heads, text_width=encoder.width,
+        text_rank=min(a.text_rank, encoder.width),
         null_tokens=len(states[0]), patch=a.patch,
         mlp_ratio=a.mlp_ratio, rope_theta=a.rope_theta, base_rate=a.base_rate, temporal_stride=TEMPORAL_STRIDE,
         spatial_stride=SPATIAL_STRIDE,
