@@ -103,14 +103,14 @@ def test_captions_are_told_apart_evenly_after_adapting_to_them() -> None:
     loud, quiet = torch.randn(2, 6, generator=generator)
     captions = []
     for index in range(40):
-        # Two independent attributes, one a hundred times as strong in the encoder's states as the other.
-        offset = 10.0 * (index % 2) * loud + 0.1 * (index // 2 % 2) * quiet
+        # Two independent attributes, one thirty times as strong in the encoder's states as the other.
+        offset = 10.0 * (index % 2) * loud + 0.3 * (index // 2 % 2) * quiet
         captions.append(3.0 + offset + 1e-4 * torch.randn(5, 6, generator=generator))
     dit = DiT(CONFIG)
     dit.adapt_to_captions(captions)
-    pooled = torch.stack([(one.mean(0) - dit.text_mean) / dit.text_deviation for one in captions]) - dit.pooled_mean
+    pooled = torch.stack([one.mean(0) for one in captions]) - dit.pooled_mean
     white = pooled @ dit.pooled_whitening
     labels = torch.arange(40)
     apart = [(white[label == 1].mean(0) - white[label == 0].mean(0)).norm() for label in (labels % 2, labels // 2 % 2)]
     raw = [(pooled[label == 1].mean(0) - pooled[label == 0].mean(0)).norm() for label in (labels % 2, labels // 2 % 2)]
-    assert raw[0] > 20 * raw[1] and apart[0] < 5 * apart[1]
+    assert raw[0] > 10 * raw[1] and apart[0] < 5 * apart[1]
