@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,7 +12,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-import ray
 import torch
 from transformers import BertConfig, BertModel
 
@@ -34,6 +32,7 @@ from reelworks.models.tokenizer import train_tokenizer
 from reelworks.models.vae import CausalVAE, VAEConfig, to_pixels
 from reelworks.shapeworld.corpus import items, make
 from reelworks.shapeworld.hostile import hostile_files
+from tests.own_ray import own_ray
 
 CAPTIONS = ["a red circle moves left", "A large blue square stays still. The camera is fixed."]
 NUM_VIDEOS, NUM_IMAGES, NUM_HOSTILE = 6, 2, 4
@@ -136,17 +135,8 @@ def recipe_for(root: str, sources: str, models: dict[str, str], **changes: Any) 
 @pytest.fixture(scope="module")
 def ray_cluster(s3_server: str) -> Iterator[None]:
     """A Ray of our own with more logical CPUs than cores, as the local stack has; never the one that runs already."""
-    with tempfile.TemporaryDirectory(prefix="rw") as folder:
-        ray.init(
-            address="local",
-            num_cpus=8,
-            _temp_dir=folder,
-            include_dashboard=False,
-            object_store_memory=200 << 20,
-            log_to_driver=False,
-        )
+    with own_ray(8, object_store_bytes=200 << 20):
         yield
-        ray.shutdown()
 
 
 def run_stages(plan: Plan) -> list[Chunk]:

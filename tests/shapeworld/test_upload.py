@@ -1,12 +1,10 @@
 """The job against a real S3 server and a real Ray."""
 
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import ray
 
 from reelworks import storage
 from reelworks.config import load_recipe
@@ -14,6 +12,7 @@ from reelworks.errors import UserError
 from reelworks.shapeworld.corpus import Item, items
 from reelworks.shapeworld.hostile import REASONS
 from reelworks.shapeworld.upload import ShapeworldRecipe, make_corpus, store_batch
+from tests.own_ray import own_ray
 
 RECIPES = Path(__file__).parents[2] / "jobs" / "recipes"
 
@@ -35,17 +34,8 @@ class RecordedRun:
 @pytest.fixture(scope="module")
 def ray_cluster(s3_server: str) -> Iterator[None]:
     """A small Ray of our own, never the one that runs already; its folder's name is short, as its sockets need."""
-    with tempfile.TemporaryDirectory(prefix="rw") as folder:
-        ray.init(
-            address="local",
-            num_cpus=2,
-            _temp_dir=folder,
-            include_dashboard=False,
-            object_store_memory=100 << 20,
-            log_to_driver=False,
-        )
+    with own_ray(2):
         yield
-        ray.shutdown()
 
 
 def recipe(prefix: str, **changes: Any) -> ShapeworldRecipe:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import ray
 from pydantic import ValidationError
 
 from reelworks import storage, tracking
@@ -23,6 +21,7 @@ from reelworks.shapeworld.corpus import Item, make
 from reelworks.train.captioner_loop import TrainCaptionerRecipe, train_captioner
 from reelworks.train.captioner_worker import clip_batches
 from reelworks.train.expander_loop import TrainExpanderRecipe, train_expander
+from tests.own_ray import own_ray
 from tests.train.snapshots import write_snapshot
 
 TRAINING = {"steps": 4, "max_minutes": 5, "batch": 4, "learning_rate": 1e-3, "muon_learning_rate": 0.02}
@@ -33,17 +32,8 @@ WORKERS = {"num_workers": 2, "cpus": 1}
 def ray_cluster(mlflow_server: str) -> Iterator[None]:
     """A Ray of our own; workers poll often, as on the local stack."""
     os.environ["RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"] = "0.2"
-    with tempfile.TemporaryDirectory(prefix="rw") as folder:
-        ray.init(
-            address="local",
-            num_cpus=6,
-            _temp_dir=folder,
-            include_dashboard=False,
-            object_store_memory=100 << 20,
-            log_to_driver=False,
-        )
+    with own_ray(6):
         yield
-        ray.shutdown()
 
 
 def captioner_recipe(prefix: str, **changes: object) -> TrainCaptionerRecipe:

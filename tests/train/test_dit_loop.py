@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import ray
 import torch
 from safetensors.torch import load_file
 
@@ -19,6 +17,7 @@ from reelworks.generate.pipeline import VideoPipeline
 from reelworks.models.checkpoint import read_config
 from reelworks.train import dit_loop, state
 from reelworks.train.dit_recipe import TrainDiTRecipe
+from tests.own_ray import own_ray
 from tests.train.snapshots import write_snapshot, write_text_encoder, write_vae
 
 
@@ -26,17 +25,8 @@ from tests.train.snapshots import write_snapshot, write_text_encoder, write_vae
 def ray_cluster(mlflow_server: str) -> Iterator[None]:
     """A Ray of our own, with the operators that set-up built."""
     os.environ.update(TORCH_EXTENSIONS_DIR=str(FOLDER), RAY_TRAIN_HEALTH_CHECK_INTERVAL_S="0.2")
-    with tempfile.TemporaryDirectory(prefix="rw") as folder:
-        ray.init(
-            address="local",
-            num_cpus=4,
-            _temp_dir=folder,
-            include_dashboard=False,
-            object_store_memory=100 << 20,
-            log_to_driver=False,
-        )
+    with own_ray(4):
         yield
-        ray.shutdown()
 
 
 def recipe(prefix: str, models: Path) -> TrainDiTRecipe:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import io
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import ray
 from PIL import Image
 
 from reelworks import storage, tracking
@@ -20,23 +18,15 @@ from reelworks.shapeworld.clips import random_clips
 from reelworks.train.vae_loop import TrainVAERecipe, train_vae
 from reelworks.train.vae_report import contact_sheet, measure_stats, reconstruct
 from reelworks.video.encode import encode_mp4
+from tests.own_ray import own_ray
 
 
 @pytest.fixture(scope="module")
 def ray_cluster(mlflow_server: str) -> Iterator[None]:
     """A Ray of our own; workers poll often, as on the local stack."""
     os.environ["RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"] = "0.2"
-    with tempfile.TemporaryDirectory(prefix="rw") as folder:
-        ray.init(
-            address="local",
-            num_cpus=6,
-            _temp_dir=folder,
-            include_dashboard=False,
-            object_store_memory=100 << 20,
-            log_to_driver=False,
-        )
+    with own_ray(6):
         yield
-        ray.shutdown()
 
 
 def recipe(prefix: str, **changes: object) -> TrainVAERecipe:
