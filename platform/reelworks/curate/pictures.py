@@ -21,6 +21,7 @@ from reelworks.curate.shots import Span
 from reelworks.curate.snapshot import SnapshotRef, read_manifest, read_part
 from reelworks.curate.sources import Source, open_source
 from reelworks.schema import ClipRow
+from reelworks.video.quality import psnr_db
 
 if TYPE_CHECKING:
     from reelworks.tracking import Run
@@ -101,12 +102,6 @@ def reconstruct(plan: Plan, run: Run, rows: Sequence[Mapping[str, Any]]) -> dict
     run.blob(contact_sheet(pairs), "prepare/reconstructions.png")
     run.json({"mean_psnr_db": mean, "clips": table}, "prepare/reconstructions.json")
     return {"vae_psnr_db": mean, "reconstructed_clips": len(table)}
-
-
-def psnr_db(one: np.ndarray, other: np.ndarray) -> float:
-    """Peak signal-to-noise ratio of two uint8 arrays; 100 where they are equal, so that means stay finite."""
-    error = float(np.mean((one.astype(np.float64) - other.astype(np.float64)) ** 2))
-    return 100.0 if error == 0 else float(10 * np.log10(255.0**2 / error))
 
 
 def _fitted(frame: np.ndarray) -> Image.Image:

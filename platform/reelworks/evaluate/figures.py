@@ -1,6 +1,6 @@
-"""The arithmetic of the evaluation: proportions with their intervals, accuracies by attribute, PSNR.
+"""The arithmetic of the evaluation: proportions with their intervals, accuracies by attribute.
 
-Pure functions of values; axis legend: `T` frames, `H W` rows and columns, `C` colour channels.
+Pure functions of values.
 """
 
 from __future__ import annotations
@@ -55,20 +55,3 @@ def macro(proportions: Mapping[str, Proportion]) -> float | None:
     """Mean of the attributes' rates; None where no attribute was tried."""
     rates = [p.rate for p in proportions.values() if p.rate is not None]
     return float(np.mean(rates)) if rates else None
-
-
-def psnr_db(original: np.ndarray, copy: np.ndarray, mask: np.ndarray | None = None) -> float:
-    """Peak signal-to-noise ratio of uint8 (T, H, W, C) frames in dB, inside `mask` (T, H, W) where one is given.
-
-    10·log10(255² / MSE), the mean over the whole clip; identical frames give 99 dB rather than infinity, so that
-    a mean over clips stays finite.
-    """
-    if original.shape != copy.shape:
-        raise ValueError(f"shapes differ: {original.shape} and {copy.shape}")
-    squared = (original.astype(np.float64) - copy.astype(np.float64)) ** 2
-    if mask is not None:
-        if not mask.any():
-            raise ValueError("the mask is empty: nothing to measure inside it")
-        squared = squared[mask]
-    mse = float(squared.mean())
-    return 99.0 if mse == 0 else min(99.0, 10 * float(np.log10(255.0**2 / mse)))

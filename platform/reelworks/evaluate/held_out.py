@@ -14,11 +14,12 @@ import numpy as np
 from reelworks.curate.clips import ClipSpec, clips_of_source
 from reelworks.curate.sources import list_sources, match_shot, read_sidecar
 from reelworks.errors import VideoError
-from reelworks.evaluate.figures import attribute_proportions, macro, psnr_db
+from reelworks.evaluate.figures import attribute_proportions, macro
 from reelworks.evaluate.pictures import filmstrip, png, stack_rows
 from reelworks.shapeworld.clips import random_clips
 from reelworks.shapeworld.judge import judge
 from reelworks.shapeworld.parse import parse
+from reelworks.video.quality import psnr_db
 
 CAPTION_ATTRIBUTES = ("colour", "shape", "motion", "size")
 JUDGED_ATTRIBUTES = ("colour", "shape", "motion")

@@ -8,11 +8,10 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 
 from reelworks.models.latent_stats import LatentStats
 from reelworks.models.vae import CausalVAE, to_frames, to_pixels
-from reelworks.train.vae_loss import psnr
+from reelworks.video.quality import psnr_db
 
 
 @torch.no_grad()
@@ -28,8 +27,8 @@ def measure_stats(vae: CausalVAE, clips: Iterable[np.ndarray]) -> LatentStats:
 def reconstruct(vae: CausalVAE, frames: np.ndarray) -> tuple[np.ndarray, float]:
     """Frames uint8 (T, H, W, 3) through the latents' mean and back, and the PSNR in dB of what comes out."""
     pixels = to_pixels(torch.from_numpy(frames)).to(next(vae.parameters()).device)[None]
-    output: Tensor = vae.decode(vae.encode(pixels)[0])
-    return to_frames(output[0]).cpu().numpy(), psnr(output, pixels)
+    copy = to_frames(vae.decode(vae.encode(pixels)[0])[0]).cpu().numpy()
+    return copy, psnr_db(frames, copy)
 
 
 def contact_sheet(pairs: Sequence[tuple[np.ndarray, np.ndarray]], frames_each: int = 4, height_px: int = 96) -> bytes:
