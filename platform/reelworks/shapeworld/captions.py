@@ -20,8 +20,8 @@ SHORT_TEMPLATES = (
     "{gerund}: {thing}",
     "here {the_thing} {finite}",
 )
-SHARE_OF_SIZE = 0.5  # short captions that name the size
-SHARE_OF_SYNONYM = 0.25
+SHARE_OF_SIZE = 0.7  # short captions that name the size
+SHARE_OF_SYNONYM = 0.5
 
 
 def pick(rng: np.random.Generator, words: tuple[str, ...], share_of_synonym: float) -> str:
@@ -49,7 +49,7 @@ def fill(template: str, thing: str, verb: Verb) -> str:
 
 
 def short_caption(attributes: Attributes, rng: np.random.Generator) -> str:
-    """A short caption in free wording; names colour, shape and motion always, size half of the time."""
+    """A short caption in free wording; names colour, shape and motion always, the size mostly."""
     names_size = bool(rng.random() < SHARE_OF_SIZE)
     thing = noun_phrase(rng, attributes, names_size, SHARE_OF_SYNONYM)
     ways = verbs(attributes.motion)

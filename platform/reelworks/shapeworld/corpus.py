@@ -19,7 +19,7 @@ from reelworks.shapeworld.render import render_clip
 from reelworks.shapeworld.world import ClipSpec, sample_attributes, sample_spec
 from reelworks.video.encode import encode_video
 
-CORPUS_VERSION = 1
+CORPUS_VERSION = 2
 """Changes with anything that changes the corpus's bytes."""
 CLIP_FPS = 8  # a shot holds 4k + 1 frames at this rate
 # Splits, and the share of their shots whose sidecar has a descriptive caption: these train the captioner. A split's

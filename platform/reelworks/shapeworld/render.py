@@ -77,7 +77,7 @@ def signed_distance(shape: Shape, dx: Floats, dy: Floats, diameter: float) -> Fl
     if shape == Shape.circle:
         return np.asarray(np.hypot(dx, dy) - diameter / 2, np.float32)
     if shape == Shape.square:
-        return np.asarray(np.maximum(np.abs(dx), np.abs(dy)) - 0.44 * diameter, np.float32)
+        return np.asarray(np.maximum(np.abs(dx), np.abs(dy)) - diameter / 2, np.float32)
     # An upright triangle, 1.16 wide and 1.04 high, centred on its bounding box.
     half_width, half_height = 0.58 * diameter, 0.52 * diameter
     slope = float(np.hypot(2 * half_height, half_width))

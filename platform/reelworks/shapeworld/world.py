@@ -36,7 +36,7 @@ DIRECTION: dict[Motion, tuple[int, int]] = {
 # Half extents (x, y) of each shape for a diameter of 1; the triangle's box is centred on its bounding box.
 HALF_EXTENT: dict[Shape, tuple[float, float]] = {
     Shape.circle: (0.5, 0.5),
-    Shape.square: (0.44, 0.44),
+    Shape.square: (0.5, 0.5),
     Shape.triangle: (0.58, 0.52),
 }
 TRAVEL = (0.30, 0.45)  # of the frame, along the motion; trimming a clip to 4k+1 frames must leave a quarter
