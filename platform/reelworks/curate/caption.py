@@ -14,6 +14,7 @@ from reelworks.curate.plan import Plan
 
 if TYPE_CHECKING:
     from reelworks.models.captioner import Captioner
+    from reelworks.models.processor_captioner import ProcessorCaptioner
 
 CAPTIONS = pa.schema(
     [
@@ -30,22 +31,22 @@ class CaptionActor:
 
     def __init__(self, plan: Plan):
         self.plan = plan
-        self._captioner: Captioner | None = None
+        self._captioner: Captioner | ProcessorCaptioner | None = None
 
     @property
-    def captioner(self) -> Captioner:
+    def captioner(self) -> Captioner | ProcessorCaptioner:
         """Loaded at first need: a resumed run whose captions are all there loads no model."""
         if self._captioner is None:
             import torch
 
-            from reelworks.models.captioner import Captioner
+            from reelworks.models.processor_captioner import open_captioner
             from reelworks.resolve import resolve_model
 
             stage = self.plan.recipe.captioner
             assert stage is not None
             torch.set_num_threads(stage.pool.threads)
             path = resolve_model(self.plan.models["captions"]).path
-            self._captioner = Captioner(
+            self._captioner = open_captioner(
                 path, stage.pool.device, max_new_tokens=stage.max_new_tokens, batch_size=stage.batch_clips
             )
         return self._captioner
@@ -70,7 +71,7 @@ class CaptionActor:
         """Describe the clips of a group of chunks together and store each chunk's captions."""
         stage = self.plan.recipe.captioner
         assert stage is not None
-        inputs = [self.captioner.read(frames) for chunk in group for frames in chunk.frames]
+        inputs: list[Any] = [self.captioner.read(frames) for chunk in group for frames in chunk.frames]
         texts = self.captioner.captions(inputs, stage.variants)
         first = 0
         for chunk in group:

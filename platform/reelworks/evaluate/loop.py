@@ -97,7 +97,7 @@ def measure_held_out(
     """Figures, pictures (PNG) and captions of held-out clips; runs as one Ray task."""
     import torch
 
-    from reelworks.models.captioner import Captioner
+    from reelworks.models.processor_captioner import open_captioner
     from reelworks.models.vae import CausalVAE
     from reelworks.resolve import resolve_model
 
@@ -113,7 +113,7 @@ def measure_held_out(
         figures["vae_psnr_rendered_db"] = rendered.pop("vae_psnr_db")
         figures |= rendered
         if "captioner" in sources:
-            captioner = Captioner(resolve_model(sources["captioner"]).path, device)
+            captioner = open_captioner(resolve_model(sources["captioner"]).path, device)
             figures["caption_accuracy"], captions = measure_captions(captioner, clips)
     return figures, pictures, captions
 
