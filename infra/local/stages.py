@@ -77,7 +77,7 @@ def stages(choices: Choices) -> list[Stage]:
     every = [
         Stage("shapeworld", "shapeworld", "renders raw videos with known truth into the bucket", 0.6),
         Stage("train_vae", "train_vae", "trains the network that compresses video in space and time", 3.4),
-        Stage("train_captioner", "train_captioner", "trains the captioner on the described videos", 5.0),
+        Stage("train_captioner", "train_captioner", "trains the captioner on the described videos", 6.2),
         Stage("prepare", "prepare", "finds shots, captions and encodes every clip, commits a snapshot", 1.5),
         Stage(
             "prepare_footage",
@@ -86,7 +86,7 @@ def stages(choices: Choices) -> list[Stage]:
             0.8,
             (f"sources=[{FOOTAGE}]", "snapshot=footage", *SECOND_HALF),
         ),
-        Stage("train_expander", "train_expander", "trains the model that expands short prompts", 1.3),
+        Stage("train_expander", "train_expander", "trains the model that expands short prompts", 1.6),
         Stage("train_dit", "train_dit", "trains the diffusion transformer: two workers, DeepSpeed ZeRO-2", 10.0),
         Stage("evaluate", "evaluate", "measures everything, with controls", 2.5),
     ]

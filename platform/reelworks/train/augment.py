@@ -52,9 +52,10 @@ def mirrored(text: str) -> str:
 
 def lit(frames: np.ndarray, spec: AugmentSpec, rng: np.random.Generator) -> np.ndarray:
     """uint8 frames in brighter or darker light, with grain."""
-    gain = 1 + spec.light * rng.uniform(-1, 1)
-    noise = rng.standard_normal(frames.shape, np.float32) * np.float32(spec.grain * rng.random())
-    return np.clip(np.rint(frames * np.float32(gain) + noise), 0, 255).astype(np.uint8)
+    lit = frames * np.float32(1 + spec.light * rng.uniform(-1, 1))
+    if spec.grain:
+        lit += rng.standard_normal(frames.shape, np.float32) * np.float32(spec.grain * rng.random())
+    return np.clip(np.rint(lit), 0, 255).astype(np.uint8)
 
 
 def jittered(frames: np.ndarray, num_frames: int, rng: np.random.Generator) -> np.ndarray:
