@@ -1,8 +1,12 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 
+from reelworks.data.latents import Example, TensorRef
 from reelworks.models.dit import DiTConfig
 from reelworks.train.dit_batch import TrainingBatch, TrainingClip, build, choose_caption, total_weight
+from reelworks.train.dit_loop import caption_sample
 from reelworks.train.dit_recipe import Objective, Text
 
 CONFIG = DiTConfig(channels=4, width=24, layers=1, heads=2, text_width=6)
@@ -56,3 +60,16 @@ def test_captions_are_chosen_by_their_shares_and_dropped_by_the_dropout() -> Non
     again = [choose_caption(("original", "descriptive"), text, 0, str(i), 0) for i in range(50)]
     assert again == kinds[:50]
     assert again != [choose_caption(("original", "descriptive"), text, 0, str(i), 1) for i in range(50)]
+
+
+def test_the_text_statistics_are_of_the_commonest_kind_alone() -> None:
+    def ref(value: float) -> TensorRef:
+        return TensorRef("s3://b/k", int(value), 8, (1, 2), "float32", "")
+
+    examples = [
+        Example("a", 8.0, ref(0), {"original": ref(1), "short": ref(2), "descriptive": ref(3)}),
+        Example("b", 8.0, ref(0), {"original": ref(4)}),
+    ]
+    reader = SimpleNamespace(get=lambda one: one.offset)
+    text = Text(encoder="x", max_tokens=8, captions={"original": 0.05, "descriptive": 0.95})
+    assert caption_sample(examples, reader, text) == [3, 4]  # type: ignore[arg-type]
