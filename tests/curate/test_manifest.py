@@ -1,4 +1,4 @@
-"""reelworks.curate.manifest and seen: rows of any quality, in memory that is bounded."""
+"""reelworks.curate.manifest: rows of any quality, in memory that is bounded."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from reelworks.curate import lookup
 from reelworks.curate.listing import listed_sources
 from reelworks.curate.manifest import BATCH_ROWS, MAX_LINE_BYTES, Row, json_rows, parquet_rows, read_manifest_rows
 from reelworks.curate.pairing import Source
-from reelworks.curate.seen import WAITING, Seen
 from reelworks.errors import UserError
 
 NAME = "s3://b/m.jsonl"
@@ -137,19 +136,6 @@ def test_a_row_group_is_not_read_as_a_whole(tmp_path: Path) -> None:
             most = max(most, pa.total_allocated_bytes() - before)
     assert path.stat().st_size > 20e6
     assert most < 15e6
-
-
-@settings(max_examples=20, deadline=None)
-@given(st.lists(st.lists(st.integers(0, 40_000), max_size=60), max_size=12), st.integers(0, 3))
-def test_seen_is_a_set(batches: list[list[int]], large: int) -> None:
-    seen, expected = Seen(), set()
-    for batch in [*batches[:3], *([list(range(n * WAITING, (n + 1) * WAITING)) for n in range(large)]), *batches[3:]]:
-        new = []
-        for number in batch:
-            new.append(number not in expected)
-            expected.add(number)
-        assert seen.add([str(number) for number in batch]) == new
-    assert seen.has([str(number) for number in range(0, 40_000, 7)]) == [n in expected for n in range(0, 40_000, 7)]
 
 
 def test_listing_a_manifest_takes_at_most_64_bytes_a_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

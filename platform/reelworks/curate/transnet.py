@@ -104,7 +104,8 @@ def predictor(threads: int) -> Predict:
 def identity() -> dict[str, str]:
     """What the index's fingerprint holds of the detector. Raises UserError where the package is missing."""
     weights_path()
-    return {"package": f"{PACKAGE} {version(PACKAGE)}", "weights": WEIGHTS_DIGEST}
+    torch_version = ".".join(version("torch").split(".")[:2])
+    return {"package": f"{PACKAGE} {version(PACKAGE)}", "weights": WEIGHTS_DIGEST, "torch": torch_version}
 
 
 def weights_path() -> Path:
