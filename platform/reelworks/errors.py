@@ -71,3 +71,26 @@ class VideoError(ReelworksError):
 
     def __str__(self) -> str:
         return f"{self.kind.value}: {self.message}"
+
+
+class ListingErrorKind(StrEnum):
+    """Typed reasons for which a row of a manifest ends in quarantine."""
+
+    malformed_row = "malformed_row"
+    duplicate_row = "duplicate_row"
+    missing_object = "missing_object"
+    changed_object = "changed_object"
+
+
+class ListingError(ReelworksError):
+    """A manifest's row that names no object to read; the run goes on without it."""
+
+    good_frames: int | None = None  # as VideoError has it: nothing was decoded
+
+    def __init__(self, kind: ListingErrorKind, message: str):
+        super().__init__(kind, message)
+        self.kind = kind
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"{self.kind.value}: {self.message}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -61,31 +62,63 @@ def test_a_truncated_file_raises_instead_of_giving_the_shots_of_its_beginning() 
     assert caught.value.kind is VideoErrorKind.truncated
 
 
-@settings(max_examples=200, deadline=None)
-@given(
-    st.lists(st.integers(1, 200), min_size=1, max_size=80),
-    st.sets(st.integers(1, 79), max_size=8),
-    st.floats(0.0, 0.4),
-    st.floats(0.3, 3.0),
-)
-def test_spans_cross_no_cut_overlap_nowhere_and_keep_their_lengths(
-    steps: list[int], cuts: set[int], min_clip_s: float, max_clip_s: float
-) -> None:
-    pts = np.cumsum(steps)
-    cuts = {cut for cut in cuts if cut < len(pts)}
-    spec = ShotSpec(min_clip_s=min_clip_s, max_clip_s=max_clip_s)
-    spans = spans_of(pts, TIME_BASE, sorted(cuts), 0.1, spec)
-    begins = [0, *sorted(cuts), len(pts)]
-    longest_step = max(steps) / 1000 + 0.1
-    for span, after in zip(spans, [*spans[1:], None], strict=False):
+@st.composite
+def films(draw: st.DrawFn) -> tuple[np.ndarray, list[int], float, ShotSpec]:
+    """(pts in ms, cuts, duration of the last frame in s, spec) of films with a constant or a wild frame rate."""
+    count = draw(st.integers(1, 120))
+    if draw(st.booleans()):
+        steps = [draw(st.integers(1, 120))] * count
+    else:
+        steps = draw(st.lists(st.one_of(st.integers(1, 120), st.integers(1, 4000)), min_size=count, max_size=count))
+    cuts = sorted(cut for cut in draw(st.sets(st.integers(1, 119), max_size=8)) if cut < count)
+    max_clip_s = draw(st.floats(0.2, 3.0))
+    spec = ShotSpec(min_clip_s=draw(st.floats(0.0, max_clip_s / 2)), max_clip_s=max_clip_s)
+    return draw(st.integers(-500, 10**7)) + np.cumsum(steps), cuts, steps[-1] / 1000, spec
+
+
+@settings(max_examples=300, deadline=None)
+@given(films())
+def test_no_span_crosses_a_cut_or_overlaps_and_all_keep_the_allowed_lengths(film: tuple) -> None:
+    pts, cuts, frame_s, spec = film
+    begins = [0, *cuts, len(pts)]
+    end = 0
+    for span in spans_of(pts, TIME_BASE, cuts, frame_s, spec):
         first = int(np.flatnonzero(pts == span.first_pts)[0])
-        shot = int(np.searchsorted(begins, first, "right"))
-        assert first + span.num_frames <= begins[shot]
-        assert span.end_s - span.start_s <= max_clip_s + longest_step
-        assert span.end_s - span.start_s >= min_clip_s - 2e-6 or len(pts) == 1
-        assert after is None or span.end_s <= after.start_s + 1e-9
-    if min_clip_s == 0.0:
-        assert sum(span.num_frames for span in spans) == len(pts)
+        assert first >= end
+        end = first + span.num_frames
+        assert end <= begins[int(np.searchsorted(begins, first, "right"))]
+        assert pts[end - 1] == span.last_pts
+        after_s = pts[end] / 1000 if end < len(pts) else pts[-1] / 1000 + frame_s
+        assert (span.start_s, span.end_s) == pytest.approx((pts[first] / 1000, after_s), abs=1e-6)
+        length_s = span.end_s - span.start_s
+        assert length_s >= spec.min_clip_s - 2e-6 or len(pts) == 1
+        assert length_s <= spec.max_clip_s + 2e-6 or span.num_frames == 1
+
+
+@settings(max_examples=300, deadline=None)
+@given(films())
+def test_every_frame_of_a_shot_that_is_long_enough_is_in_a_clip(film: tuple) -> None:
+    pts, cuts, frame_s, spec = film
+    # Where a frame is shown for longer than a clip may vary, no cutting at frames can keep both limits.
+    longest_s = max(np.diff(pts, append=pts[-1] + frame_s * 1000)) / 1000
+    spec = ShotSpec(min_clip_s=max(0.0, spec.min_clip_s - 2 * longest_s), max_clip_s=spec.max_clip_s)
+    spans = spans_of(pts, TIME_BASE, cuts, frame_s, spec)
+    ends_s = np.append(pts[1:], pts[-1] + frame_s * 1000) / 1000
+    covered = {int(p) for span in spans for p in pts[(pts >= span.first_pts) & (pts <= span.last_pts)]}
+    for first, stop in pairwise([0, *cuts, len(pts)]):
+        if ends_s[stop - 1] - pts[first] / 1000 >= spec.min_clip_s:
+            assert set(pts[first:stop].tolist()) <= covered
+
+
+def test_a_limit_that_no_even_cut_can_keep_is_refused_and_names_both() -> None:
+    with pytest.raises(ValueError, match="min_clip_s 0.8 is more than half of max_clip_s 1.0"):
+        ShotSpec(min_clip_s=0.8, max_clip_s=1.0)
+
+
+def test_a_piece_that_rounding_made_too_long_is_cut_into_one_more() -> None:
+    pts = np.arange(479) * 1000 // 24  # two halves of 9.979 s would do, but frames begin at 9.958 and 10 s
+    spans = spans_of(pts, TIME_BASE, [], 1 / 24, ShotSpec(max_clip_s=9.98))
+    assert [span.num_frames for span in spans] in ([160, 160, 159], [160, 159, 160])
 
 
 def test_an_image_is_a_clip_however_short() -> None:

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reelworks import storage
+from reelworks.curate.listing import listed_sources
+from reelworks.curate.plan import make_plan
+from reelworks.curate.prepare import newest_of
+from reelworks.curate.quarantine import list_quarantine
+from reelworks.curate.snapshot import read_snapshot
 from reelworks.curate.sources import Source, list_sources, match_shot, open_source, pair_sidecars, read_sidecar
 from reelworks.errors import StorageError, StorageErrorKind
 from reelworks.storage import ObjectInfo
+from reelworks.video.encode import encode_video
+from tests.curate.conftest import commit_inline, recipe_for, run_stages
 
 
 def info(key: str) -> ObjectInfo:
@@ -87,3 +96,41 @@ def test_a_caption_belongs_to_a_clip_only_from_an_overlap_of_four_fifths_on() ->
     assert match_shot(shots, 2.0, 3.5) is None
     assert match_shot(shots, 1.0, 3.0) is None
     assert match_shot([], 0.0, 1.0) is None
+
+
+def test_one_changed_row_of_a_manifest_recomputes_exactly_its_clips(
+    prefix: str, models: dict[str, str], tmp_path: Path
+) -> None:
+    for shade in (30, 90, 150):
+        media = encode_video(np.full((9, 32, 32, 3), shade, np.uint8), 8.0)
+        storage.create_once(f"{prefix}/raw/{shade}.mp4", media)
+    rows = [{"uri": f"{prefix}/raw/{shade}.mp4", "caption": f"shade {shade}"} for shade in (30, 90, 150)]
+    rows += [{"uri": f"{prefix}/raw/missing.mp4"}, {"uri": 7}]
+    manifest = f"{prefix}/m.jsonl"
+    storage.create_once(manifest, "\n".join(map(json.dumps, rows)).encode())
+    recipe = recipe_for(f"{prefix}/data", manifest, models)
+    first = commit_inline(recipe, tmp_path / "first")
+    assert (first["sources"], first["with_clips"], first["quarantined"], first["clips"]) == (5, 3, 2, 3)
+    assert (first["quarantined_missing_object"], first["quarantined_malformed_row"]) == (1, 1)
+    assert {r["caption_original"] for r in read_snapshot(recipe.root, "world@1").clips.to_pylist()} == {
+        "shade 30",
+        "shade 90",
+        "shade 150",
+    }
+    assert "line 5, can't be used: its uri is 7" in list_quarantine(recipe.root)
+    assert newest_of(make_plan(recipe), listed_sources(recipe.sources).digest)
+
+    found = storage.head(manifest)
+    rows[1]["caption"] = "another"
+    assert found and storage.swap(manifest, found.etag, "\n".join(map(json.dumps, rows)).encode())
+    assert not newest_of(make_plan(recipe), listed_sources(recipe.sources).digest)
+    chunks = run_stages(make_plan(recipe))
+    done = ("decoded_sources", "decoded_frames", "captioned_clips", "encoded_clips", "embedded_texts")
+    counts = {
+        chunk.source.caption: {name: chunk.counts[name] for name in done if chunk.counts.get(name)} for chunk in chunks
+    }
+    (changed,) = (chunk for chunk in chunks if chunk.source.caption == "another")
+    texts = {text for found in [changed.originals, *changed.captions.values()] for text in found}
+    assert counts == {"shade 30": {}, "another": {"embedded_texts": len(texts)}, "shade 150": {}, None: {}}
+    again = commit_inline(recipe, tmp_path / "again")
+    assert (again["committed"], again["quarantined"]) == (1, 2)

@@ -214,6 +214,7 @@ def test_fingerprints_pass_changes_on_to_the_stages_that_read_them(models: dict[
 
     assert changed(snapshot="other", progress_s=1.0, read={"workers": 9}) == set()
     assert changed(clips={"shots": {"detector": "adaptive"}}) == {"index", "captions", "text", "latents"}
+    assert changed(clips={"shots": {"transnet_threshold": 0.3, "transnet_threads": 2}}) == set()
     assert changed(clips={"fps": 4}) == {"captions", "text", "latents"}
     assert changed(captioner={"source": models["captioner"], "max_new_tokens": 7}) == {"captions", "text"}
     assert changed(vae={"source": models["vae"], "pool": {"max_size": 4}}) == set()
@@ -256,7 +257,7 @@ def test_the_index_of_a_fixed_video_changes_only_with_its_stage_version(prefix: 
     storage.create_once(f"{prefix}/raw/a.mkv", media)
     plan = make_plan(recipe_for(f"{prefix}/data", f"{prefix}/raw/", models))
     (source,) = list_sources(plan.recipe.sources)
-    assert STAGE_VERSION["index"] == 2
+    assert STAGE_VERSION["index"] == 3
     assert find_index(Chunk(source, []), plan) == GOLDEN_INDEX
 
 

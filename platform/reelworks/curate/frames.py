@@ -46,7 +46,12 @@ def frame_keys(chunk: Chunk, plan: Plan) -> list[str]:
 
 
 def original_captions(chunk: Chunk) -> list[str | None]:
-    """The sidecar's short caption of each clip, None where no described shot covers it; nothing else is read."""
+    """The manifest's caption of the whole source, for each clip; without one the sidecar's short caption of each clip.
+
+    None where no described shot covers the clip; nothing else of a sidecar is read.
+    """
+    if chunk.source.caption is not None:
+        return [chunk.source.caption] * len(chunk.rows)
     try:
         shots = read_sidecar(chunk.source)
     except ValueError:

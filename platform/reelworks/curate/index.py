@@ -16,7 +16,7 @@ from reelworks.curate.plan import Plan
 from reelworks.curate.quarantine import failure_of, quarantine
 from reelworks.curate.shots import FALLBACK_FPS, Span, find_shots, spans_of
 from reelworks.curate.sources import open_source
-from reelworks.errors import StorageError, StorageErrorKind, VideoError
+from reelworks.errors import ListingError, StorageError, StorageErrorKind, VideoError
 
 # The object is another one than the listing saw, or gone: the next run's listing will tell what is there now.
 GONE = (StorageErrorKind.changed, StorageErrorKind.not_found)
@@ -43,8 +43,9 @@ def index_source(chunk: Chunk, plan: Plan) -> list[Chunk]:
             stored = storage.create_once(uri, data)
             chunk.add("nondeterministic", stored.data != data)
             data = stored.data
-    except VideoError as error:
-        failed = {"state": "quarantined", "failure": asdict(quarantine(plan, chunk, "index", error))}
+    except (VideoError, ListingError) as error:
+        stage = "list" if isinstance(error, ListingError) else "index"
+        failed = {"state": "quarantined", "failure": asdict(quarantine(plan, chunk, stage, error))}
         storage.create_once(uri, json.dumps(failed, sort_keys=True, separators=(",", ":")).encode())
         return [chunk]
     except StorageError as error:
@@ -56,7 +57,7 @@ def index_source(chunk: Chunk, plan: Plan) -> list[Chunk]:
 
 
 def find_index(chunk: Chunk, plan: Plan) -> dict[str, Any]:
-    """What the index object of a source says: size, rate and the spans of its chunks. Raises VideoError."""
+    """What a source's index object says: size, rate and the spans of its chunks. Raises VideoError, ListingError."""
     opened = open_source(chunk.source)
     probe = video.probe(opened)
     spec = plan.recipe.clips.shots

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from array import array
 from collections.abc import Iterator, Sequence
 
@@ -63,14 +64,17 @@ def list_chunks(_: pa.Table, plan: Plan) -> Iterator[pa.Table]:
 
 
 class SourceSet:
-    """Number and digest of a set of sources with their sidecars, whatever their order; memory is constant."""
+    """Number and digest of a set of sources with sidecars and captions, whatever their order; memory is constant."""
 
     def __init__(self) -> None:
         self.count = 0
         self._sum = 0
 
     def add(self, source: Source) -> None:
-        one = hashlib.sha256(f"{source.source_id} {source.sidecar_uri} {source.sidecar_etag}".encode()).digest()
+        said = f"{source.source_id} {source.sidecar_uri} {source.sidecar_etag}"
+        if source.caption is not None or source.problem:  # so that the digest of prefixes stays what it was
+            said += " " + json.dumps([source.caption, source.problem])
+        one = hashlib.sha256(said.encode()).digest()
         self.count, self._sum = self.count + 1, (self._sum + int.from_bytes(one, "big")) % 2**256
 
     @property
@@ -78,9 +82,9 @@ class SourceSet:
         return f"{self._sum:064x}"
 
 
-def listed_sources(prefixes: Sequence[str]) -> SourceSet:
-    """What lies under the prefixes now."""
+def listed_sources(places: Sequence[str]) -> SourceSet:
+    """What lies under prefixes and in manifests now."""
     found = SourceSet()
-    for source in list_sources(prefixes):
+    for source in list_sources(places):
         found.add(source)
     return found

@@ -12,7 +12,7 @@ from reelworks.config import fingerprint
 from reelworks.curate.recipe import Pool, PrepareRecipe
 
 # Raised when the output of a stage changes for the same input; a golden test fails when it should have been.
-STAGE_VERSION = {"index": 2, "captions": 1, "text": 1, "latents": 1}
+STAGE_VERSION = {"index": 3, "captions": 1, "text": 1, "latents": 1}
 
 SUFFIX = {"captions": ".parquet", "text": ".safetensors", "latents": ".safetensors"}
 
@@ -63,7 +63,7 @@ def stage_fingerprints(recipe: PrepareRecipe, digests: Mapping[str, str]) -> dic
     found = {
         "index": _hash(
             "index",
-            {"shots": recipe.clips.shots.model_dump(mode="json"), "chunk_bytes": recipe.read.chunk_bytes},
+            {"shots": recipe.clips.shots.fingerprint_fields(), "chunk_bytes": recipe.read.chunk_bytes},
             ("av", "decord", "scenedetect", "opencv-python"),
         )
     }

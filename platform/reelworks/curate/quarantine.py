@@ -11,11 +11,11 @@ from typing import Any
 from reelworks import storage
 from reelworks.curate.chunk import Chunk, Failure
 from reelworks.curate.plan import Plan
-from reelworks.errors import VideoError, VideoErrorKind
+from reelworks.errors import ListingError, VideoError, VideoErrorKind
 from reelworks.video import Limits
 
 
-def quarantine(plan: Plan, chunk: Chunk, stage: str, error: VideoError) -> Failure:
+def quarantine(plan: Plan, chunk: Chunk, stage: str, error: VideoError | ListingError) -> Failure:
     """End a source with a record of why, and return it; the first record of a source stands."""
     record = {
         "uri": chunk.source.uri,

@@ -113,7 +113,9 @@ class PrepareRecipe(Recipe):
     snapshot: str
     """Name under which the snapshot is committed."""
     sources: tuple[str, ...] = Field(min_length=1)
-    """Prefixes with raw video: s3://bucket/prefix/."""
+    """Prefixes with raw video (s3://bucket/prefix/) and manifests, whose names end in .parquet or .jsonl: a row has the
+    uri of a video (s3://bucket/key), and where known its caption, which every clip of it gets as original caption in
+    place of a sidecar's, and its etag and size (bytes), which the object must then still have."""
     clips: ClipSpec = ClipSpec()
     """What makes a clip."""
     read: ReadSpec = ReadSpec()

@@ -1,17 +1,21 @@
-"""Where the shots of a source are: PySceneDetect's detectors over downscaled frames, exact to the frame shown first."""
+"""Where the shots of a source are: detectors over downscaled frames, exact to the frame shown first."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
+from pydantic import Field, model_validator
 
 from reelworks import video
 from reelworks.config import Section
+from reelworks.curate import transnet
 from reelworks.curate.sources import Opened
+from reelworks.curate.transnet import find_transitions, predictor
 from reelworks.video.frames import seconds
 
 # Where a header tells no rate (stills, some streams), for the length of the last frame only.
@@ -21,8 +25,9 @@ FALLBACK_FPS = 25.0
 class ShotSpec(Section):
     """How a source is cut into clips."""
 
-    detector: Literal["content", "adaptive", "fixed"] = "content"
-    """content: change between two frames; adaptive: that change against its neighbours'; fixed: every max_clip_s."""
+    detector: Literal["content", "adaptive", "transnetv2", "fixed"] = "content"
+    """content: change between two frames; adaptive: that change against its neighbours'; transnetv2: a network that
+    also knows fades and dissolves, at 0.02 CPU-seconds a frame (extra `transnetv2`); fixed: every max_clip_s."""
     content_threshold: float = 32.0
     """content: mean change of hue, saturation and brightness (0-255) at which a frame begins a shot; in pictures of
     32 px a moving shape reaches 27, PySceneDetect's default, and a cut 40."""
@@ -30,12 +35,33 @@ class ShotSpec(Section):
     """adaptive: ratio of a frame's change to the mean of its four neighbours' at which it begins a shot."""
     adaptive_min_change: float = 15.0
     """adaptive: least change (0-255) of a frame that begins a shot."""
+    transnet_threshold: float = Field(default=0.5, gt=0, lt=1)
+    """transnetv2: probability at which a frame ends a shot; lower finds more cuts."""
+    transnet_threads: int = Field(default=1, ge=1)
+    """transnetv2: threads of one task's network; part of the fingerprint, for sums depend on it."""
     detect_px: int = 128
-    """Longer side, in pixels, of the frames that the detector sees; smaller sources are seen as they are."""
+    """Longer side, in pixels, of the frames that content and adaptive see; smaller sources are seen as they are."""
     min_clip_s: float = 0.5
     """Shots shorter than this (seconds) give no clip; images are exempt."""
     max_clip_s: float = 10.0
-    """Longer shots (seconds) are cut into equal clips no longer than this."""
+    """Longer shots (seconds) are cut into equal clips no longer than this, unless one frame is shown for longer."""
+
+    @model_validator(mode="after")
+    def _pieces_are_long_enough(self) -> ShotSpec:
+        if 2 * self.min_clip_s > self.max_clip_s:
+            raise ValueError(
+                f"min_clip_s {self.min_clip_s} is more than half of max_clip_s {self.max_clip_s}: a shot that is "
+                "a little too long would be cut into clips that are too short; lower the one or raise the other"
+            )
+        return self
+
+    def fingerprint_fields(self) -> dict[str, Any]:
+        """What decides about the spans. Raises UserError where the detector isn't installed."""
+        learned = {"transnet_threshold", "transnet_threads"}
+        if self.detector != "transnetv2":
+            # Left out where they say nothing, so that indexes made before this detector was there stay valid.
+            return self.model_dump(mode="json", exclude=learned)
+        return self.model_dump(mode="json") | {"transnetv2": transnet.identity()}
 
 
 @dataclass(frozen=True)
@@ -58,6 +84,8 @@ def find_spans(source: Opened, probe: video.Probe, spec: ShotSpec) -> list[Span]
 def find_shots(source: Opened, probe: video.Probe, spec: ShotSpec) -> tuple[np.ndarray, list[int]]:
     """(timestamps of all frames (N,), indexes of those that begin a shot, the first excepted). Raises VideoError."""
     size = detect_size(probe.height, probe.width, spec.detect_px)
+    if spec.detector == "transnetv2":
+        size = transnet.HEIGHT, transnet.WIDTH
     pts: list[np.ndarray] = [np.empty(0, np.int64)]
 
     def frames() -> Iterator[np.ndarray]:
@@ -83,6 +111,8 @@ def find_cuts(frames: Iterable[np.ndarray], fps: float, spec: ShotSpec) -> list[
         for _ in frames:
             pass
         return []
+    if spec.detector == "transnetv2":
+        return list(find_transitions(frames, spec.transnet_threshold, predictor(spec.transnet_threads)))
     # Imported here: OpenCV and PySceneDetect cost 0.7 s, and only the workers that cut shots need them.
     from scenedetect import FrameTimecode
 
@@ -129,10 +159,26 @@ def spans_of(pts: np.ndarray, time_base: Fraction, cuts: Sequence[int], frame_s:
 def _pieces(
     pts_s: np.ndarray, ends_s: np.ndarray, first: int, stop: int, max_clip_s: float
 ) -> Iterator[tuple[int, int]]:
-    """Frame ranges of one shot, as even as frames allow, each at most max_clip_s long, to a frame."""
-    length_s = ends_s[stop - 1] - pts_s[first]
-    pieces = max(1, int(np.ceil(length_s / max_clip_s - 1e-6)))
-    bounds_s = pts_s[first] + length_s * np.arange(1, pieces) / pieces
+    """Frame ranges of one shot, as even as frames allow, each at most max_clip_s long unless it is one frame."""
+    least = max(1, int(np.ceil((ends_s[stop - 1] - pts_s[first]) / max_clip_s - 1e-6)))
+    # Rounded to frames, an even piece may be a frame too long: then one piece more, evenly, before any is halved.
+    for pieces in (least, least + 1):
+        edges = _even(pts_s, ends_s, first, stop, pieces)
+        too_long = [a for a, b in pairwise(edges) if ends_s[b - 1] - pts_s[a] > max_clip_s + 1e-6 and b - a > 1]
+        if not too_long:
+            break
+    for begin, end in pairwise(edges):
+        if begin in too_long:
+            middle_s = (pts_s[begin] + ends_s[end - 1]) / 2
+            middle = begin + 1 + int(np.argmin(np.abs(pts_s[begin + 1 : end] - middle_s)))
+            yield from _pieces(pts_s, ends_s, begin, middle, max_clip_s)
+            yield from _pieces(pts_s, ends_s, middle, end, max_clip_s)
+        else:
+            yield begin, end
+
+
+def _even(pts_s: np.ndarray, ends_s: np.ndarray, first: int, stop: int, pieces: int) -> list[int]:
+    """Edges that cut frames [first, stop) into pieces of equal duration, to a frame."""
+    bounds_s = pts_s[first] + (ends_s[stop - 1] - pts_s[first]) * np.arange(1, pieces) / pieces
     inner = first + np.searchsorted(pts_s[first:stop], bounds_s - 1e-6)
-    edges = sorted({first, *(int(i) for i in inner), stop})
-    yield from zip(edges[:-1], edges[1:], strict=True)
+    return sorted({first, *(int(i) for i in inner), stop})

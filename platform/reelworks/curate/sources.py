@@ -1,98 +1,57 @@
-"""The listing of raw video: which objects are sources, and which JSON lies beside them."""
+"""The listing of raw video, from prefixes and manifests, and how a source and its sidecar are read."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any, BinaryIO, cast
 
-from reelworks import schema, storage
+from reelworks import storage
+from reelworks.curate.lookup import manifest_sources
+from reelworks.curate.manifest import is_manifest
+from reelworks.curate.pairing import Source, pair_sidecars
+from reelworks.curate.seen import Seen
+from reelworks.errors import ListingError, ListingErrorKind
 
-SIDECAR = ".json"
 Opened = bytes | BinaryIO
 """What `video` reads a source from."""
 
 # Up to this size an object is fetched in one GET: below it the round trips of ranged reading cost more than the bytes.
 WHOLE_OBJECT_BYTES = 16 << 20
+PAGE = 1000
 
 
-@dataclass(frozen=True)
-class Source:
-    """One version of one raw object, with the sidecar that the same listing saw beside it."""
+def list_sources(places: Sequence[str]) -> Iterator[Source]:
+    """Every source under prefixes and in manifests, streamed page by page; an object that several hold appears once.
 
-    uri: str
-    etag: str
-    size: int
-    sidecar_uri: str | None = None
-    sidecar_etag: str | None = None
-
-    @property
-    def source_id(self) -> str:
-        bucket, key = storage.split_uri(self.uri)
-        return schema.source_id(bucket, key, self.etag)
-
-
-def list_sources(prefixes: Sequence[str]) -> Iterator[Source]:
-    """Every source under the prefixes, streamed page by page; an object under two prefixes appears once.
-
-    JSON files are sidecars, never sources; folder markers are skipped; all else is a source, whatever its name says.
+    A manifest's row goes before what a prefix says of the same object. Under a prefix JSON files are sidecars, never
+    sources; folder markers and the manifests themselves are skipped; all else is a source, whatever its name says.
+    Raises UserError for a manifest that can't be read.
     """
-    kept = [p for p in sorted(set(prefixes)) if not any(p != q and p.startswith(q) for q in prefixes)]
-    for prefix in kept:
-        yield from pair_sidecars(storage.list_objects(prefix))
-
-
-def pair_sidecars(objects: Iterable[storage.ObjectInfo]) -> Iterator[Source]:
-    """Pair objects, in key order, with `<name>.json` or `<name without extension>.json`; 1:1 with sources.
-
-    Keys that share a stem are neighbours in the sorted listing, so only one stem's objects are held at a time.
-    """
-    waiting: list[storage.ObjectInfo] = []
-    sidecars: dict[str, storage.ObjectInfo] = {}
-    for found in objects:
-        if found.key.endswith("/"):
+    manifests = sorted({place for place in places if is_manifest(place)})
+    prefixes = {place for place in places if not is_manifest(place)}
+    seen = Seen() if manifests else None
+    for manifest in manifests:
+        yield from manifest_sources(manifest, cast(Seen, seen))
+    for prefix in sorted(p for p in prefixes if not any(p != q and p.startswith(q) for q in prefixes)):
+        listed = pair_sidecars(found for found in storage.list_objects(prefix) if found.uri not in manifests)
+        if seen is None:
+            yield from listed
             continue
-        done = [held for held in waiting if not found.key.startswith(_stem(held.key))]
-        waiting = [held for held in waiting if held not in done]
-        for held in done:
-            yield _paired(held, sidecars)
-        sidecars = {
-            key: sidecar
-            for key, sidecar in sidecars.items()
-            if found.key.startswith(_stem(key)) or any(key.startswith(_stem(held.key)) for held in waiting)
-        }
-        if found.key.endswith(SIDECAR):
-            sidecars[found.key] = found
-        else:
-            waiting.append(found)
-    for held in waiting:
-        yield _paired(held, sidecars)
-
-
-def _without_extension(key: str) -> str:
-    folder, slash, name = key.rpartition("/")
-    return f"{folder}{slash}{name.rpartition('.')[0] or name}"
-
-
-def _stem(key: str) -> str:
-    """What every key that may belong with this one begins with."""
-    shorter = _without_extension(key)
-    return shorter if shorter == key else shorter + "."
-
-
-def _paired(found: storage.ObjectInfo, sidecars: dict[str, storage.ObjectInfo]) -> Source:
-    sidecar = sidecars.get(found.key + SIDECAR) or sidecars.get(_without_extension(found.key) + SIDECAR)
-    if sidecar is None:
-        return Source(found.uri, found.etag, found.size)
-    return Source(found.uri, found.etag, found.size, sidecar.uri, sidecar.etag)
+        while page := list(islice(listed, PAGE)):
+            known = seen.has([source.uri for source in page])
+            yield from (source for source, again in zip(page, known, strict=True) if not again)
 
 
 def open_source(source: Source) -> Opened:
     """The source's bytes where it is small, else a seekable file over ranged GETs; both bound to the listed ETag.
 
-    Raises StorageError (kind changed, when the object was overwritten since it was listed).
+    Raises StorageError (kind changed, when the object was overwritten since it was listed), and ListingError for a
+    manifest's row that names nothing to open.
     """
+    if source.problem:
+        raise ListingError(ListingErrorKind(source.problem), source.problem_message)
     if source.size <= WHOLE_OBJECT_BYTES:
         return storage.get_bytes(source.uri, etag=source.etag)
     return cast(BinaryIO, storage.open_ranged(source.uri, etag=source.etag, size=source.size))

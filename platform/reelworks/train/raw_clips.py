@@ -55,7 +55,7 @@ def list_mixes(mixes: Sequence[Mix], seed: int) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     drawn = random.Random(seed)
     for index, mix in enumerate(mixes):
-        found = list(list_sources([mix.prefix]))
+        found = [source for source in list_sources([mix.prefix]) if not source.problem]
         if not found:
             raise UserError(f"there is no raw video under {mix.prefix} ({mix.name})", "upload some or drop this mix")
         if mix.max_sources is not None and mix.max_sources < len(found):
