@@ -87,7 +87,7 @@ def stages(choices: Choices) -> list[Stage]:
             (f"sources=[{FOOTAGE}]", "snapshot=footage", *SECOND_HALF),
         ),
         Stage("train_expander", "train_expander", "trains the model that expands short prompts", 1.6),
-        Stage("train_dit", "train_dit", "trains the diffusion transformer: two workers, DeepSpeed ZeRO-2", 10.0),
+        Stage("train_dit", "train_dit", "trains the diffusion transformer: two workers, DeepSpeed ZeRO-2", 12.6),
         Stage("evaluate", "evaluate", "measures everything, with controls", 2.5),
     ]
     if choices.size == "ci":
