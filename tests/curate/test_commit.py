@@ -17,8 +17,10 @@ import pytest
 from reelworks import schema, storage
 from reelworks.curate import commit as commit_module
 from reelworks.curate.commit import Spool, commit, parquet_bytes, write_parts
+from reelworks.curate.filters import Filters
 from reelworks.curate.plan import Plan
 from reelworks.curate.recipe import PrepareRecipe
+from reelworks.curate.selection import select
 from reelworks.curate.snapshot import read_snapshot, resolve_snapshot
 from reelworks.curate.tensors import locate, pack
 from reelworks.errors import UserError
@@ -100,7 +102,7 @@ def test_parts_do_not_depend_on_the_order_in_which_rows_came(
         spool = Spool(tmp_path / name)
         for row in order:
             spool.add([row])
-        found.append(write_parts(plan(prefix), spool, {"s3"}))
+        found.append(write_parts(plan(prefix), spool, select(spool.columns(), {"s3"}, Filters())))
     (parts, counts), other = found
     assert (parts, counts) == other
     assert counts["clips"] == sum(part["rows"] for part in parts) == sum(row["source_id"] != "s3" for row in rows(100))
@@ -138,7 +140,7 @@ def test_a_writer_that_lost_the_number_commits_after_the_winner(prefix: str, mon
 def test_a_part_that_was_exchanged_is_not_read(prefix: str, tmp_path: Path) -> None:
     spool = Spool(tmp_path)
     spool.add(rows(3))
-    parts, _ = write_parts(plan(prefix), spool, set())
+    parts, _ = write_parts(plan(prefix), spool, select(spool.columns(), (), Filters()))
     ref, _ = commit(plan(prefix), {"parts": parts})
     assert read_snapshot(prefix, ref).clips.num_rows == 3
     uri = f"{prefix}/{parts[0]['key']}"

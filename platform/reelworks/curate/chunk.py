@@ -44,6 +44,8 @@ class Chunk:
     rows: list[ClipRow] = field(default_factory=list)
     spans: list[Span] = field(default_factory=list)
     originals: list[str | None] = field(default_factory=list)  # what lies beside the video, 1:1 with rows
+    scores: list[dict[str, float]] = field(default_factory=list)  # 1:1 with rows
+    likenesses: list[str | None] = field(default_factory=list)  # perceptual hashes, 1:1 with rows
     captions: dict[str, list[str]] = field(default_factory=dict)  # variant -> texts, 1:1 with rows
     frames_digests: list[str | None] = field(default_factory=list)
     tensors: list[list[dict[str, Any]]] = field(default_factory=list)  # schema.TENSOR rows, 1:1 with rows
@@ -62,7 +64,7 @@ class Chunk:
         """Finish without clips: nothing of this source enters the snapshot."""
         self.state, self.failure = state, failure
         self.rows, self.spans, self.originals, self.frames, self.tensors = [], [], [], [], []
-        self.captions, self.frames_digests = {}, []
+        self.scores, self.likenesses, self.captions, self.frames_digests = [], [], {}, []
 
     @property
     def clip_ids(self) -> list[str]:

@@ -9,12 +9,13 @@ from reelworks.curate.clips import clip_frames
 from reelworks.curate.index import GONE
 from reelworks.curate.plan import Plan
 from reelworks.curate.quarantine import quarantine
+from reelworks.curate.scores import score_chunk
 from reelworks.curate.sources import match_shot, open_source, read_sidecar
 from reelworks.errors import StorageError, VideoError
 
 
 def decode_chunks(table: pa.Table, plan: Plan) -> pa.Table:
-    """Chunks with the frames that a later stage lacks results for; 1:1."""
+    """Chunks with their scores, and with the frames that a later stage lacks results for; 1:1."""
     chunks = from_table(table)
     for chunk in chunks:
         if chunk.state == "clips":
@@ -23,13 +24,15 @@ def decode_chunks(table: pa.Table, plan: Plan) -> pa.Table:
 
 
 def decode_chunk(chunk: Chunk, plan: Plan) -> None:
-    """Fill in the original captions and, where captions or latents are missing, the frames."""
+    """Fill in the original captions, the scores and, where a result of frames is missing, the frames."""
     try:
         chunk.originals = original_captions(chunk)
         if chunk.rows and any(not chunk.has(key) for key in frame_keys(chunk, plan)):
             chunk.frames = clip_frames(open_source(chunk.source), chunk.rows, chunk.spans, plan.recipe.clips)
             chunk.add("decoded_frames", sum(len(clip) for clip in chunk.frames))
             chunk.add("decoded_chunks")
+        if chunk.rows:
+            score_chunk(chunk, plan)
     except VideoError as error:
         quarantine(plan, chunk, "decode", error)
     except StorageError as error:
@@ -40,7 +43,7 @@ def decode_chunk(chunk: Chunk, plan: Plan) -> None:
 
 def frame_keys(chunk: Chunk, plan: Plan) -> list[str]:
     """Keys of the chunk's objects that are computed from frames."""
-    stages = [stage for stage in ("captions", "latents") if stage in plan.fingerprints]
+    stages = [stage for stage in plan.fingerprints if stage not in ("index", "text")]
     ids = chunk.clip_ids
     return [plan.chunk_key(stage, ids, chunk.source.source_id, chunk.number, chunk.count) for stage in stages]
 

@@ -12,9 +12,9 @@ from reelworks.config import fingerprint
 from reelworks.curate.recipe import Pool, PrepareRecipe
 
 # Raised when the output of a stage changes for the same input; a golden test fails when it should have been.
-STAGE_VERSION = {"index": 2, "captions": 1, "text": 1, "latents": 1}
+STAGE_VERSION = {"index": 2, "scores": 1, "captions": 1, "text": 1, "latents": 1}
 
-SUFFIX = {"captions": ".parquet", "text": ".safetensors", "latents": ".safetensors"}
+SUFFIX = {"scores": ".parquet", "captions": ".parquet", "text": ".safetensors", "latents": ".safetensors"}
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,7 @@ def stage_fingerprints(recipe: PrepareRecipe, digests: Mapping[str, str]) -> dic
         )
     }
     decoding = {"clips": clips, "index": found["index"]}
+    found["scores"] = _hash("scores", decoding, ("av", "numpy", "pillow"))
     if recipe.captioner:
         asked = recipe.captioner.model_dump(mode="json", exclude={"source", "pool", "chunks_per_call"})
         fields = {**decoding, **_model(digests["captions"], recipe.captioner.pool), "asked": asked}

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from reelworks.config import Recipe, Section
 from reelworks.curate.clips import ClipSpec
+from reelworks.curate.filters import Filters
 
 
 class Pool(Section):
@@ -118,6 +119,8 @@ class PrepareRecipe(Recipe):
     """What makes a clip."""
     read: ReadSpec = ReadSpec()
     """The reading tasks."""
+    filters: Filters = Filters()
+    """Which clips the snapshot leaves out; all off by default."""
     captioner: CaptionStage | None = None
     """Left out: clips keep only the captions that lie beside their videos."""
     text: TextStage
