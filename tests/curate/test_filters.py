@@ -23,7 +23,8 @@ from reelworks.errors import UserError
 from reelworks.shapeworld.clips import random_clips
 from reelworks.video.encode import encode_video
 from tests.curate.conftest import commit_inline, recipe_for, run_stages
-from tests.curate.test_stages import WORK, work
+from tests.curate.test_stages import WORK, all_clips, work
+from tests.models.test_frame_scorer import save_classifier
 
 SCORES = {"luma": 100.0, "motion": 5.0, "still": 0.0, "sharpness": 90.0}
 
@@ -144,6 +145,49 @@ def test_another_threshold_makes_another_snapshot_and_computes_nothing(
     assert {one["clip_id"] for one in gone.to_pylist()} == set(whole.clips["clip_id"].to_pylist()) - set(kept)
     with pytest.raises(UserError, match="drop all clips"):
         commit_inline(recipe(luma={"min": 256}), tmp_path / "three")
+
+
+def test_a_score_model_adds_its_score_and_nothing_else_is_computed_again(
+    prefix: str, world: str, models: dict[str, str], tmp_path: Path
+) -> None:
+    from reelworks.models.frame_scorer import LabelScorer
+
+    def recipe(**changes: Any) -> Any:
+        return recipe_for(prefix, world, models, captioner=None, **changes)
+
+    commit_inline(recipe(), tmp_path / "one")
+    before = read_snapshot(prefix, "world@1").clips.to_pylist()
+    folder = save_classifier(tmp_path / "model")
+    nice = {"source": str(folder), "label": "nice", "num_frames": 2, "over_frames": "max"}
+    done = work(run_stages(make_plan(recipe(score_models={"nice": nice}))))
+    assert done.pop("decoded_frames") == sum(one["num_frames"] for one in before)
+    assert done == dict.fromkeys(done, 0) | {"scored_clips": len(before)}
+    bound = 0.5
+    stricter = recipe(score_models={"nice": nice}, filters={"models": {"nice": {"max": bound}}})
+    assert work(run_stages(make_plan(stricter))) == dict.fromkeys(WORK, 0)
+    scorer = LabelScorer(folder, "nice")
+    expected = {
+        clip.clip_id: scorer(frames[[0, -1]]).max() if len(frames) > 1 else scorer(frames).max()
+        for clip, frames in all_clips(world)
+    }
+    stays = {clip_id for clip_id, score in expected.items() if score <= bound}
+    counts = commit_inline(stricter, tmp_path / "two")
+    assert (counts["clips"], counts["dropped_nice"]) == (len(stays), len(expected) - len(stays))
+    for one in read_snapshot(prefix, "world@2").clips.to_pylist():
+        assert dict(one["scores"])["nice"] == expected[one["clip_id"]]
+
+
+def test_a_score_model_is_named_and_told_what_to_score(models: dict[str, str]) -> None:
+    def refused(match: str, **changes: Any) -> None:
+        with pytest.raises(ValueError, match=match):
+            recipe_for("s3://b/data", "s3://b/raw/", models, **changes)
+
+    model = {"source": "x", "label": "nice"}
+    refused("absent from score_models", filters={"models": {"nice": {"min": 1}}})
+    refused("can't be named luma", score_models={"luma": model})
+    refused("can't be named a/b", score_models={"a/b": model})
+    refused("needs a label", score_models={"nice": {"source": "x"}})
+    refused("takes no label", score_models={"text": model | {"kind": "text_area"}})
 
 
 def test_copies_across_the_bucket_stay_once_and_the_largest_stays(

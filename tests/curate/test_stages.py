@@ -220,6 +220,10 @@ def test_fingerprints_pass_changes_on_to_the_stages_that_read_them(models: dict[
     assert changed(vae={"source": models["vae"], "pool": {"max_size": 4}}) == set()
     assert changed(vae={"source": models["vae"], "pool": {"threads": 2}}) == {"latents"}
     assert stage_fingerprints(recipe, digests | {"latents": "w"})["captions"] == before["captions"]
+    scored = recipe_for("s3://b/data", "s3://b/raw/", models, score_models={"nice": {"source": "x", "label": "nice"}})
+    after = stage_fingerprints(scored, digests | {"scores.nice": "n"})
+    assert before.items() <= after.items() and after.keys() - before.keys() == {"scores.nice"}
+    assert stage_fingerprints(scored, digests | {"scores.nice": "m"})["scores.nice"] != after["scores.nice"]
 
 
 def test_chunks_survive_the_way_through_a_block(world: str, models: dict[str, str], prefix: str) -> None:

@@ -10,6 +10,8 @@ from pydantic import Field, model_validator
 from reelworks.config import Section
 
 DUPLICATE = "duplicate"
+# Scores and reasons that no model may be named after.
+MEASURED = ("duration_s", "side_px", "luma", "still", "motion", "sharpness", DUPLICATE)
 
 
 class Bounds(Section):

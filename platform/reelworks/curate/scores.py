@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -81,7 +82,7 @@ def score_chunk(chunk: Chunk, plan: Plan) -> None:
 
 
 def store_scores(
-    chunk: Chunk, plan: Plan, key: str, scores: list[dict[str, float]], likenesses: list[str | None] | list[str]
+    chunk: Chunk, plan: Plan, key: str, scores: list[dict[str, float]], likenesses: Sequence[str | None]
 ) -> bytes:
     """Write a chunk's scores once; the stored bytes."""
     data = scores_object(chunk.clip_ids, scores, likenesses)
@@ -91,9 +92,7 @@ def store_scores(
     return stored.data
 
 
-def scores_object(
-    clip_ids: list[str], scores: list[dict[str, float]], likenesses: list[str | None] | list[str]
-) -> bytes:
+def scores_object(clip_ids: list[str], scores: list[dict[str, float]], likenesses: Sequence[str | None]) -> bytes:
     """The stored table of a chunk's scores; equal content gives equal bytes."""
     columns: list[Any] = [clip_ids, likenesses, [sorted(found.items()) for found in scores]]
     table = pa.table([pa.array(c, f.type) for c, f in zip(columns, SCORES, strict=True)], schema=SCORES)
