@@ -190,6 +190,34 @@ def test_a_score_model_is_named_and_told_what_to_score(models: dict[str, str]) -
     refused("takes no label", score_models={"text": model | {"kind": "text_area"}})
 
 
+def test_early_filters_spare_the_models_and_change_no_snapshots_clips(
+    prefix: str, world: str, models: dict[str, str], tmp_path: Path
+) -> None:
+    nice = {"source": str(save_classifier(tmp_path / "model")), "label": "nice"}
+
+    def recipe(root: str, **filters: Any) -> Any:
+        return recipe_for(root, world, models, captioner=None, score_models={"nice": nice}, filters=filters)
+
+    commit_inline(recipe(f"{prefix}/all"), tmp_path / "all")
+    whole = read_snapshot(f"{prefix}/all", "world@1").clips
+    scores = [dict(one) for one in whole["scores"].to_pylist()]
+    luma, niceness = (sorted(one[name] for one in scores) for name in ("luma", "nice"))
+    bounds = {"luma": {"min": luma[2]}, "models": {"nice": {"max": niceness[-2]}}}
+    late = commit_inline(recipe(f"{prefix}/all", **bounds), tmp_path / "late")
+    early = commit_inline(recipe(f"{prefix}/early", **bounds, early=True), tmp_path / "early")
+    assert early["encoded_clips"] == early["clips"] == late["clips"] < whole.num_rows
+    counts = [{name: n for name, n in one.items() if name.startswith("dropped")} for one in (late, early)]
+    assert counts[0] == counts[1]
+    columns = [name for name in whole.column_names if name not in ("scores", "tensors")]
+    kept = [read_snapshot(f"{prefix}/{root}", "world@latest").clips for root in ("all", "early")]
+    assert kept[0].select(columns) == kept[1].select(columns)
+    again = recipe(f"{prefix}/early", **bounds, early=True)
+    assert work(run_stages(make_plan(again))) == dict.fromkeys(WORK, 0)
+    one_more = recipe(f"{prefix}/early", **bounds | {"luma": {"min": luma[1]}}, early=True)
+    done = [chunk for chunk in run_stages(make_plan(one_more)) if chunk.counts.get("encoded_clips")]
+    assert len(done) <= 1 and not sum(chunk.counts.get("captioned_clips", 0) for chunk in done)
+
+
 def test_copies_across_the_bucket_stay_once_and_the_largest_stays(
     prefix: str, models: dict[str, str], tmp_path: Path
 ) -> None:

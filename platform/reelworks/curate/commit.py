@@ -91,10 +91,20 @@ def _split(table: pa.Table, digits: int) -> Iterator[tuple[str, pa.Table]]:
 
 
 def snapshot_rows(chunk: Chunk, plan: Plan) -> list[dict[str, Any]]:
-    """The rows (schema.CLIP) of a finished chunk."""
+    """The rows (schema.CLIP) of a finished chunk, of its passed over clips too: the snapshot's filters drop them."""
     captioner = plan.fingerprints.get("captions")
     empty = [None] * len(chunk.rows)
-    return [
+    passed_over: list[dict[str, Any]] = [
+        {
+            **clip.row._asdict(),
+            "caption_original": clip.original,
+            "scores": sorted(clip.scores.items()),
+            "likeness": clip.likeness,
+            "tensors": [],
+        }
+        for clip in chunk.passed_over
+    ]
+    return passed_over + [
         {
             **row._asdict(),
             "caption_original": original,

@@ -51,6 +51,11 @@ class Filters(Section):
     pixels (width x height x frames), then the smallest clip_id. Copies re-encoded at a quarter of the pixels differ in
     up to 14 bits in footage and up to 28 in pictures of 32 px. Left out: copies stay."""
 
+    early: bool = False
+    """true: what a threshold drops is neither captioned nor encoded, which saves the models' time; a moved threshold
+    then recomputes the chunks whose clips change. false: all clips are, and a moved threshold recomputes nothing. The
+    snapshots hold the same clips."""
+
     def bounds(self) -> dict[str, Bounds]:
         """Score -> its bounds, for those that have any, in the order in which a clip's reason is looked for."""
         own = {name: value for name, value in vars(self).items() if isinstance(value, Bounds)}

@@ -11,7 +11,7 @@ import pyarrow as pa
 from reelworks import storage
 from reelworks.curate.chunk import Chunk, from_table, to_table
 from reelworks.curate.plan import Plan, score_stage
-from reelworks.curate.scores import read_scores, store_scores
+from reelworks.curate.scores import chunk_key, pass_over, read_scores, store_scores
 
 if TYPE_CHECKING:
     from reelworks.models.frame_scorer import FrameScorer
@@ -53,16 +53,25 @@ class ScoreActor:
 
     def score(self, chunk: Chunk) -> None:
         """Store the scores of a chunk's clips, or find them stored, and add them to the clips' other scores."""
-        stage = score_stage(self.name)
-        key = self.plan.chunk_key(stage, chunk.clip_ids, chunk.source.source_id, chunk.number, chunk.count)
-        if chunk.has(key):
-            data = storage.get_bytes(self.plan.uri(key))
-        else:
+        if not find_scores(chunk, self.plan, self.name):
             scores = [{self.name: self.score_clip(frames)} for frames in chunk.frames]
-            data = store_scores(chunk, self.plan, key, scores, [None] * len(scores))
-        read_scores(chunk, data)
+            key = chunk_key(chunk, self.plan, score_stage(self.name))
+            read_scores(chunk, store_scores(chunk, self.plan, key, scores, [None] * len(scores)))
+            pass_over(chunk, self.plan)
 
     def score_clip(self, frames: np.ndarray) -> float:
         """One clip's score from frames uint8 (T, H, W, 3), evenly spread; a clip is a batch of its own."""
         spread = np.linspace(0, len(frames) - 1, min(self.stage.num_frames, len(frames))).round().astype(int)
         return float(OVER_FRAMES[self.stage.over_frames](self.scorer(frames[spread])))
+
+
+def find_scores(chunk: Chunk, plan: Plan, name: str) -> bool:
+    """Add a model's scores to those of the chunk's clips if they are stored, or already there; whether they were."""
+    if not chunk.rows or name in chunk.scores[0]:
+        return True
+    key = chunk_key(chunk, plan, score_stage(name))
+    if not chunk.has(key):
+        return False
+    read_scores(chunk, storage.get_bytes(plan.uri(key)))
+    pass_over(chunk, plan)
+    return True

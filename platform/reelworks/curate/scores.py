@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from reelworks import storage
+from reelworks import schema, storage
 from reelworks.curate.chunk import Chunk
+from reelworks.curate.filters import out_of_bounds
 from reelworks.curate.likeness import clip_hash
 from reelworks.curate.plan import Plan
 
@@ -71,14 +72,32 @@ def _sharpness(luma: np.ndarray) -> float:
 
 def score_chunk(chunk: Chunk, plan: Plan) -> None:
     """Score the clips of a chunk from its frames and store that, or find it stored."""
-    key = plan.chunk_key("scores", chunk.clip_ids, chunk.source.source_id, chunk.number, chunk.count)
+    key = chunk_key(chunk, plan, "scores")
     if chunk.has(key):
         data = storage.get_bytes(plan.uri(key))
     else:
         likenesses = [clip_hash(frames) for frames in chunk.frames]
         data = store_scores(chunk, plan, key, [score_clip(frames) for frames in chunk.frames], likenesses)
-    table = read_scores(chunk, data)
-    chunk.likenesses = table["likeness"].to_pylist()
+    chunk.likenesses = read_scores(chunk, data)["likeness"].to_pylist()
+    pass_over(chunk, plan)
+
+
+def chunk_key(chunk: Chunk, plan: Plan, stage: str) -> str:
+    """Key of what a stage makes of the frames of a chunk's clips."""
+    return plan.chunk_key(stage, chunk.clip_ids, chunk.source.source_id, chunk.number, chunk.count)
+
+
+def pass_over(chunk: Chunk, plan: Plan) -> None:
+    """With early filters, take the clips that a score known by now drops out of the work of the later stages."""
+    if not plan.recipe.filters.early or not chunk.rows:
+        return
+    rows = [
+        {**row._asdict(), "scores": sorted(scores.items())}
+        for row, scores in zip(chunk.rows, chunk.scores, strict=True)
+    ]
+    columns = pa.schema([schema.CLIP.field(name) for name in (*schema.ClipRow._fields, "scores")])
+    reasons, _ = out_of_bounds(pa.Table.from_pylist(rows, columns), plan.recipe.filters)
+    chunk.pass_over(np.flatnonzero(reasons != "").tolist())
 
 
 def store_scores(
