@@ -32,11 +32,13 @@ import pyarrow as pa
 from reelworks import schema
 from reelworks.curate.caption import captions_object
 from reelworks.curate.commit import parquet_bytes
+from reelworks.curate.scores import scores_object
 from reelworks.curate.tensors import pack
 tensors = {f"t{i}": torch.arange(6 * i, dtype=torch.float32).reshape(-1, 3) + i for i in range(1, 9)}
 kinds = [
     pack(tensors | {"b": torch.ones(3, dtype=torch.bfloat16)}, {"moments": {"count": 3, "sum": 0.5, "squares": 0.25}}),
     captions_object(["a", "b"], {"short": ["x", "y"], "descriptive": ["é", ""]}, ["1", "2"]),
+    scores_object(["a", "b"], [{"motion": 0.5, "luma": 3.0}, {"luma": 0.1}], ["00ff", None]),
     parquet_bytes(pa.Table.from_pylist(rows(50), schema.CLIP)),
 ]
 print([hashlib.sha256(kind).hexdigest() for kind in kinds])
