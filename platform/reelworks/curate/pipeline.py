@@ -49,7 +49,7 @@ def build(plan: Plan) -> Dataset:
     clips = clips.map_batches(partial(decode_chunks, plan=plan), batch_size=read.chunks_per_task, **tasks)
     # 5. Scores by models (1:1).
     for name, model in recipe.score_models.items():
-        actors = _actors(plan, model.pool, name=name)
+        actors = _actors(plan, model.pool, name)
         clips = clips.map_batches(ScoreActor, batch_size=model.chunks_per_call, **actors)
     # 6. Captions (1:1).
     if recipe.captioner:
@@ -61,10 +61,10 @@ def build(plan: Plan) -> Dataset:
     return clips.map_batches(TextActor, batch_size=recipe.text.chunks_per_call, **_actors(plan, recipe.text.pool))
 
 
-def _actors(plan: Plan, pool: Pool, **more: str) -> dict[str, Any]:
+def _actors(plan: Plan, pool: Pool, score: str | None = None) -> dict[str, Any]:
     return {
         "batch_format": "pyarrow",
-        "fn_constructor_kwargs": {"plan": plan, **more},
+        "fn_constructor_kwargs": {"plan": plan} | ({"name": score} if score else {}),
         "compute": ActorPoolStrategy(min_size=pool.min_size, max_size=pool.max_size),
         "num_cpus": pool.num_cpus,
         "num_gpus": pool.num_gpus,
