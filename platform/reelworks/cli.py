@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
-from reelworks.errors import ReelworksError, UserError
+from reelworks.errors import ListingErrorKind, ReelworksError, UserError, VideoErrorKind
 
 LOCAL_STACK = Path(".stack/env")
 ROOT = "s3://reelworks/dataset"
@@ -52,11 +52,30 @@ def _parser() -> argparse.ArgumentParser:
     dataset.add_argument("--root", default=ROOT, help=f"the data set's prefix (default: {ROOT})")
     dataset.set_defaults(command=_dataset)
 
-    quarantine = commands.add_parser("quarantine", help="which files can't be used, and why")
-    quarantine.add_argument("action", choices=["list"])
-    quarantine.add_argument("--root", default=ROOT, help=f"the data set's prefix (default: {ROOT})")
-    quarantine.set_defaults(command=_quarantine)
+    _add_quarantine(commands.add_parser("quarantine", help="which files can't be used, and why; try them again"))
     return parser
+
+
+def _add_quarantine(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+    helps = {
+        "list": "every file in quarantine, with its reason",
+        "retry": "let the next `prepare` try the chosen files again",
+        "purge": "forget the records of files that are gone",
+    }
+    for name, text in helps.items():
+        action = actions.add_parser(name, help=text)
+        action.add_argument("--root", default=ROOT, help=f"the data set's prefix (default: {ROOT})")
+        kinds = [kind.value for kind in (*VideoErrorKind, *ListingErrorKind)]
+        action.add_argument(
+            "--kind", action="append", default=[], choices=kinds, metavar="KIND", help=f"only: {', '.join(kinds)}"
+        )
+        action.add_argument("--uri-prefix", default="", help="only files whose address begins so")
+        if name != "list":
+            action.add_argument("--dry-run", action="store_true", help="say what would be done and change nothing")
+        if name == "purge":
+            action.add_argument("--all", action="store_true", help="also of files that are still there")
+        action.set_defaults(command=_quarantine, action=name)
 
 
 def _dataset(chosen: argparse.Namespace) -> int:
@@ -67,9 +86,15 @@ def _dataset(chosen: argparse.Namespace) -> int:
 
 
 def _quarantine(chosen: argparse.Namespace) -> int:
-    from reelworks.curate.quarantine import list_quarantine
+    from reelworks.curate import quarantine
 
-    print(list_quarantine(chosen.root))
+    choice = quarantine.Choice(chosen.kind, chosen.uri_prefix)
+    if chosen.action == "list":
+        print(quarantine.list_quarantine(chosen.root, choice))
+    elif chosen.action == "retry":
+        print(quarantine.retry(chosen.root, choice, chosen.dry_run))
+    else:
+        print(quarantine.purge(chosen.root, choice, chosen.all, chosen.dry_run))
     return 0
 
 

@@ -53,7 +53,7 @@ def test_sources_add_up_and_hostile_files_are_in_quarantine_with_their_kind(root
     assert kinds == {f"quarantined_{kind}": 1 for kind in ("empty", "no_video_stream", "not_video", "truncated")}
     assert counts["images"] == NUM_IMAGES
     text = list_quarantine(root)
-    assert text.startswith(f"{NUM_HOSTILE} sources") and "hostile-truncated.mp4" in text
+    assert text.startswith(f"{NUM_HOSTILE} sources (") and "hostile-truncated.mp4" in text
 
 
 def test_stored_tensors_are_what_the_models_make_of_the_clip_alone(

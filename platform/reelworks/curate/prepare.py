@@ -15,6 +15,7 @@ from reelworks.curate.encode import final_std
 from reelworks.curate.listing import listed_sources
 from reelworks.curate.plan import Plan, make_plan
 from reelworks.curate.progress import Progress
+from reelworks.curate.quarantine import all_held
 from reelworks.curate.recipe import PrepareRecipe
 from reelworks.curate.snapshot import SnapshotRef, newest_number, read_manifest
 from reelworks.errors import UserError
@@ -51,7 +52,8 @@ def newest_of(plan: Plan, sources_digest: str) -> tuple[SnapshotRef, dict[str, A
         return None
     ref, manifest = read_manifest(plan.recipe.root, f"{plan.recipe.snapshot}@{number}")
     same = manifest["sources_digest"] == sources_digest and manifest["fingerprints"] == dict(plan.fingerprints)
-    return (ref, manifest) if same else None
+    # A source that `quarantine retry` released is tried again although nothing else has changed.
+    return (ref, manifest) if same and all_held(plan, manifest["quarantine"]) else None
 
 
 def commit_chunks(
