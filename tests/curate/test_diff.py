@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,27 +10,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reelworks import cli, schema
-from reelworks.curate import commit as commit_module
-from reelworks.curate.commit import Spool, commit, write_parts, write_quarantine
 from reelworks.curate.diff import as_text, diff, merged, moved_sources
 from reelworks.curate.snapshot import SnapshotRef
+from tests.curate.forged import commit_rows, store
 from tests.curate.test_commit import plan, rows
 
 IDS = st.sets(st.sampled_from("abcdefgh"))
 
 
 def snapshot(
-    root: str, folder: Path, clips: list[dict[str, Any]], bad: dict[str, str] | None = None, **about: Any
+    root: str, clips: list[dict[str, Any]], bad: dict[str, str] | None = None, digits: int = 0, **about: Any
 ) -> SnapshotRef:
-    """Commit rows, and sources in quarantine (id -> address), as `prepare` does."""
-    folder.mkdir()
-    spool = Spool(folder)
-    spool.add(clips)
-    parts, counts = write_parts(plan(root), spool, set())
+    """Commit rows, and sources in quarantine (id -> address)."""
     empty = dict.fromkeys(schema.QUARANTINE.names, "x") | {"good_frames": None}
     failures = [{**empty, "source_id": source, "uri": uri} for source, uri in (bad or {}).items()]
-    content = {"parts": parts, "counts": counts, "quarantine": write_quarantine(plan(root), failures)}
-    return commit(plan(root), {**content, "models": {}, "clips": {}, **about})[0]
+    quarantined = store(plan(root), "", failures, schema.QUARANTINE)
+    content = {"counts": {"clips": len(clips)}, "models": {}, "clips": {}, "quarantine": quarantined, **about}
+    return commit_rows(plan(root), clips, content, digits)
 
 
 def clip(row: dict[str, Any], **changes: Any) -> dict[str, Any]:
@@ -60,18 +55,15 @@ def test_an_overwritten_source_is_neither_added_nor_gone() -> None:
     }
 
 
-@pytest.mark.parametrize("part_rows", [10, 1000])
-def test_every_change_is_counted_once_whichever_parts_are_shared(
-    prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part_rows: int
-) -> None:
-    monkeypatch.setattr(commit_module, "PART_ROWS", part_rows)
+@pytest.mark.parametrize("digits", [0, 1])
+def test_every_change_is_counted_once_whichever_parts_are_shared(prefix: str, digits: int) -> None:
     before = [clip(row, caption_short="old") for row in rows(60)]
     lost = {row["clip_id"] for row in before if row["source_id"] == "s6"}
     kept = [row for row in before if row["clip_id"] not in lost]
     after = [clip(kept[0], caption_short="new"), clip(kept[1], caption_short="old", digest="e"), *kept[2:]]
     added = [clip({**row, "source_id": "s9"}, caption_short="old") for row in rows(63)[60:]]
-    first = snapshot(prefix, tmp_path / "a", before, {"s8": "s3://b/s8"}, models={"latents": "vae#1"})
-    second = snapshot(prefix, tmp_path / "b", [*after, *added], {"s6": "s3://b/s6"}, models={"latents": "vae#2"})
+    first = snapshot(prefix, before, {"s8": "s3://b/s8"}, digits, models={"latents": "vae#1"})
+    second = snapshot(prefix, [*after, *added], {"s6": "s3://b/s6"}, digits, models={"latents": "vae#2"})
 
     found = diff(prefix, "world@1", "world@2")
     assert (found.before, found.after) == (str(first), str(second))
@@ -91,9 +83,9 @@ def test_every_change_is_counted_once_whichever_parts_are_shared(
     assert "models.latents: vae#1 -> vae#2" in text and "into quarantine: s3://b/s6" in text and "+ new" in text
 
 
-def test_the_command_prints_both_forms(prefix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    snapshot(prefix, tmp_path / "a", [clip(row) for row in rows(3)])
-    snapshot(prefix, tmp_path / "b", [clip(row) for row in rows(4)])
+def test_the_command_prints_both_forms(prefix: str, capsys: pytest.CaptureFixture[str]) -> None:
+    snapshot(prefix, [clip(row) for row in rows(3)])
+    snapshot(prefix, [clip(row) for row in rows(4)])
     where = ["world@1", "world@latest", "--root", prefix]
     assert cli.main(["dataset", "diff", *where, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["clips"]["added"] == 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import re
 import uuid
 from html.parser import HTMLParser
 from pathlib import Path
@@ -74,6 +73,11 @@ def test_the_quarantine_is_counted_whole_though_only_some_are_named() -> None:
     assert "No source is in quarantine" in page(quarantine=[])
 
 
+def test_dropped_clips_are_charted_by_reason() -> None:
+    text = page(counts={"with_clips": 1, "dropped": 5, "dropped_motion": 3, "dropped_duplicate": 2}, quarantine=[])
+    assert "clips dropped" in text and ">motion<" in text and ">duplicate<" in text
+
+
 def test_a_chart_has_a_bar_for_each_count_in_proportion() -> None:
     text = page(distributions=[of_numbers("x", np.array([1.0] * 4 + [2.0]))], quarantine=[], counts={"a": 1}, cards=[])
     heights = [float(rect["height"] or 0) for rect in Tags(text).named("rect")]
@@ -93,8 +97,9 @@ def test_the_report_holds_the_snapshots_clips_charts_and_quarantine_and_asks_for
     assert len(pictures) == 3
     for picture in pictures:
         data = base64.b64decode(picture.removeprefix("data:image/jpeg;base64,"))
-        assert max(Image.open(io.BytesIO(data)).size) >= 128
-    assert not re.search(r"""(src|href)=["']?(?!data:)""", text) and "@import" not in text
+        assert picture.startswith("data:") and max(Image.open(io.BytesIO(data)).size) >= 128
+    addresses = [attributes.get(name) for _, attributes in tags.found for name in ("src", "href", "data", "srcset")]
+    assert {address for address in addresses if address} == set(pictures) and "@import" not in text
     for heading in ("duration (s)", "encoded size", "aspect", "tokens", "hostile-truncated.mp4", "descriptive"):
         assert heading in text
     assert "What changed since" not in text  # it is the first

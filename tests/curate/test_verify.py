@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import uuid
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,13 +14,14 @@ import pytest
 
 from reelworks import cli, storage
 from reelworks.curate.clips import ClipSpec
-from reelworks.curate.commit import Spool, commit, content_of, parquet_bytes, write_parts
+from reelworks.curate.commit import content_of, parquet_bytes
 from reelworks.curate.plan import Plan, make_plan
 from reelworks.curate.redecode import rows_frames
 from reelworks.curate.snapshot import manifest_uri, read_manifest, read_snapshot
 from reelworks.curate.verify import captioner_layout, frame_problems, verify
 from reelworks.errors import UserError
 from tests.curate.conftest import commit_inline, recipe_for, upload_world
+from tests.curate.forged import commit_rows
 
 
 @pytest.fixture(scope="module")
@@ -34,17 +34,11 @@ def plan(s3_server: str, tmp_path_factory: pytest.TempPathFactory, models: dict[
     return make_plan(recipe)
 
 
-def forge(plan: Plan, folder: Path, change: Callable[[list[dict[str, Any]]], None]) -> str:
+def forge(plan: Plan, change: Callable[[list[dict[str, Any]]], None]) -> str:
     """Commit another snapshot whose rows were changed by hand, with right digests from the manifest down."""
-    root = plan.recipe.root
-    rows = read_snapshot(root, "world@1").clips.to_pylist()
+    rows = read_snapshot(plan.recipe.root, "world@1").clips.to_pylist()
     change(rows)
-    spool = Spool(folder)
-    spool.add(rows)
-    parts, counts = write_parts(plan, spool, set())
-    content = content_of(read_manifest(root, "world@1")[1])
-    ref, _ = commit(plan, content | {"parts": parts, "counts": content["counts"] | counts})
-    return str(ref)
+    return str(commit_rows(plan, rows, content_of(read_manifest(plan.recipe.root, "world@1")[1])))
 
 
 def swap_field(name: str) -> Callable[[list[dict[str, Any]]], None]:
@@ -89,8 +83,8 @@ def test_a_sound_snapshot_is_right_down_to_its_frames(plan: Plan, capsys: pytest
         ("captioner", None),
     ],
 )
-def test_fields_swapped_between_two_rows_are_found(plan: Plan, tmp_path: Path, name: str, told: str | None) -> None:
-    forged = forge(plan, tmp_path, swap_field(name))
+def test_fields_swapped_between_two_rows_are_found(plan: Plan, name: str, told: str | None) -> None:
+    forged = forge(plan, swap_field(name))
     if told is None:  # equal in all rows: nothing was swapped
         assert "are right" in verify(plan.recipe.root, forged)
         return
@@ -98,24 +92,18 @@ def test_fields_swapped_between_two_rows_are_found(plan: Plan, tmp_path: Path, n
         verify(plan.recipe.root, forged)
 
 
-def test_tensors_swapped_between_two_rows_are_found(plan: Plan, tmp_path: Path) -> None:
+def test_tensors_swapped_between_two_rows_are_found(plan: Plan) -> None:
     def change(rows: list[dict[str, Any]]) -> None:
         one, other = (next(t for t in row["tensors"] if t["name"] == "latents") for row in rows[:2])
         one["digest"], other["digest"] = other["digest"], one["digest"]
 
     with pytest.raises(UserError, match="holds something else"):
-        verify(plan.recipe.root, forge(plan, tmp_path, change))
+        verify(plan.recipe.root, forge(plan, change))
 
 
-def test_rows_left_out_are_found_by_the_counts(plan: Plan, tmp_path: Path) -> None:
-    root = plan.recipe.root
-    content = content_of(read_manifest(root, "world@1")[1])
-    (tmp_path / "spool").mkdir()
-    spool = Spool(tmp_path / "spool")
-    spool.add(read_snapshot(root, "world@1").clips.to_pylist()[1:])
-    ref, _ = commit(plan, content | {"parts": write_parts(plan, spool, set())[0]})
+def test_rows_left_out_are_found_by_the_counts(plan: Plan) -> None:
     with pytest.raises(UserError, match="the manifest counts"):
-        verify(root, str(ref))
+        verify(plan.recipe.root, forge(plan, lambda rows: rows.pop() and None))
 
 
 @pytest.mark.parametrize("stage", ["latents", "text", "captions", "index", "parts"])
@@ -143,8 +131,8 @@ def exchange(data: bytearray) -> None:
         data[:] = bytes(data).replace(b'"last_pts":', b'"last_pts":1')
 
 
-def test_a_parent_that_was_exchanged_is_found(plan: Plan, tmp_path: Path) -> None:
-    newest = forge(plan, tmp_path, lambda rows: rows[0].update(fps=rows[0]["fps"] + 1))
+def test_a_parent_that_was_exchanged_is_found(plan: Plan) -> None:
+    newest = forge(plan, lambda rows: rows[0].update(fps=rows[0]["fps"] + 1))
     restore = damage(manifest_uri(plan.recipe.root, "world", 1), lambda data: data.extend(b" "))
     try:
         with pytest.raises(UserError, match="its successor says"):

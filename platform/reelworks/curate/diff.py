@@ -18,7 +18,7 @@ CAPTIONS = ("caption_original", "caption_short", "caption_descriptive")
 GEOMETRY = ("width", "height", "fps", "num_frames", "start_s", "end_s")
 EXAMPLES = 10
 # What of a manifest is neither a setting nor a count.
-NO_SETTINGS = ("name", "number", "parent", "parts", "quarantine", "counts", "sources_digest")
+NO_SETTINGS = ("name", "number", "parent", "parts", "dropped", "quarantine", "counts", "sources_digest")
 
 
 @dataclass(frozen=True)

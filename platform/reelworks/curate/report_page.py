@@ -98,9 +98,12 @@ def _shown(value: Any) -> str:
 
 
 def _counts(counts: Mapping[str, int]) -> str:
-    """Sources by what became of them as bars, every count as a table."""
+    """Sources by what became of them and clips by why they were dropped as bars, every count as a table."""
     ends = {name: counts[name] for name in ("with_clips", "no_clips", "quarantined", "changed") if counts.get(name)}
-    return _grid([_chart(of_classes("sources by outcome", ends)), f"<div>{_table(counts)}</div>"])
+    reasons = {name.removeprefix("dropped_"): n for name, n in counts.items() if name.startswith("dropped_") and n}
+    charts = {"sources by outcome": ends, "clips dropped": reasons}
+    drawn = [_chart(of_classes(name, bars)) for name, bars in charts.items() if bars]
+    return _grid([*drawn, f"<div>{_table(counts)}</div>"])
 
 
 def _quarantine(rows: Sequence[Mapping[str, Any]]) -> str:

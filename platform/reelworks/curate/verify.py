@@ -104,7 +104,8 @@ def chain_problems(root: str, ref: SnapshotRef, manifest: Mapping[str, Any]) -> 
 
 def read_rows(committed: Committed) -> tuple[pa.Table, list[str]]:
     """(every row that can be read, what is wrong with the parts)."""
-    tables, problems, last = [schema.CLIP.empty_table()], [], ""
+    tables: list[pa.Table] = []
+    problems, last = [], ""
     for part in committed.manifest["parts"]:
         try:
             (table,) = read_tables(committed.root, [part])
@@ -117,23 +118,25 @@ def read_rows(committed: Committed) -> tuple[pa.Table, list[str]]:
         if ids != sorted(set(ids)) or (ids and ids[0] <= last):
             problems.append(f"the rows of {part['key']} are not in order, each once")
         last = ids[-1] if ids else last
-        tables.append(table.cast(schema.CLIP))
-    return pa.concat_tables(tables), problems
+        tables.append(table)
+    return pa.concat_tables(tables) if tables else schema.CLIP.empty_table(), problems
 
 
 def count_problems(committed: Committed, clips: pa.Table) -> Iterator[str]:
-    """The manifest's counts against its rows and its quarantine table."""
+    """The manifest's counts against its rows and its tables of what is in quarantine or was dropped."""
     counts = committed.manifest["counts"]
     for name, value in tally(clips).items():
         if counts.get(name, value) != value:
             yield f"the manifest counts {counts[name]:,} {name}, its rows {value:,}"
-    try:
-        (table,) = read_tables(committed.root, [committed.manifest["quarantine"]])
-    except ReelworksError as error:
-        yield str(error)
-        return
-    if table.num_rows != counts.get("quarantined", table.num_rows):
-        yield f"the manifest counts {counts['quarantined']:,} quarantined, its table {table.num_rows:,}"
+    tables = {"quarantined": [committed.manifest["quarantine"]], "dropped": committed.manifest.get("dropped", [])}
+    for name, parts in tables.items():
+        try:
+            rows = sum(table.num_rows for table in read_tables(committed.root, parts))
+        except ReelworksError as error:
+            yield str(error)
+            continue
+        if rows != counts.get(name, rows):
+            yield f"the manifest counts {counts[name]:,} {name}, its table {rows:,}"
 
 
 def by_source(clips: pa.Table) -> Iterator[pa.Table]:
