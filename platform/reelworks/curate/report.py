@@ -23,6 +23,8 @@ from reelworks.errors import ReelworksError, StorageError, VideoError
 
 FRAMES_SHOWN = 4
 CELL_PX = 128
+# Addresses of a kind, and captions, that the page names of what changed.
+CHANGES_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def changes_since_parent(root: str, ref: SnapshotRef, manifest: Mapping[str, Any
         return ""
     parent = f"{ref.name}@{ref.number - 1}"
     try:
-        return as_text(diff(root, parent, ref))
+        return as_text(diff(root, parent, ref), CHANGES_SHOWN)
     except ReelworksError as error:
         return f"{parent} can't be read: {error}"
 

@@ -22,15 +22,15 @@ background:var(--page)}
 h1{margin-bottom:.2rem} h2{margin-top:2.4rem;border-bottom:1px solid var(--line)} h3{font-size:1rem;margin:.2rem 0}
 table{border-collapse:collapse} td,th{padding:.2rem .8rem .2rem 0;border-bottom:1px solid var(--line);text-align:left;
 vertical-align:top} td.n{text-align:right;font-variant-numeric:tabular-nums}
-.grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(320px,1fr));gap:1rem}
+.grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(320px,1fr));gap:1rem;align-items:start}
 .card{background:var(--card);padding:.7rem;border-radius:6px;overflow-wrap:anywhere} .card p{margin:.25rem 0}
 .card img{max-width:100%;image-rendering:pixelated} .soft{color:var(--soft);font-size:.87em}
 svg{width:100%;height:auto;display:block} rect{fill:var(--bar)} text{fill:var(--ink);font-size:11px}
 text.soft{fill:var(--soft)} pre{overflow-x:auto;background:var(--card);padding:.8rem;border-radius:6px}
 .wide{overflow-x:auto}
 """
-WIDTH, HEIGHT, LINE = 320, 110, 18
-LABEL_WIDTH = 110
+WIDTH, HEIGHT, LINE = 320, 110, 18  # px of a chart, of its upright bars, of one lying bar
+CHARACTER_PX, MOST_LABEL_PX, COUNT_PX = 6.4, 170, 60
 # Rows of the quarantine that the page names; its chart counts them all.
 QUARANTINE_SHOWN = 200
 
@@ -144,11 +144,12 @@ def _chart(one: Distribution) -> str:
 
 def _upright(one: Distribution) -> str:
     most, step = max(one.counts), WIDTH / len(one.counts)
+    wide = max(1.0, min(step - 1, 40))
     bars = []
     for i, (label, count) in enumerate(zip(one.labels, one.counts, strict=True)):
         tall = count / most * (HEIGHT - LINE) if count else 0
         bars.append(
-            f"<rect x='{i * step:.1f}' y='{HEIGHT - tall:.1f}' width='{max(1.0, min(step - 1, 40)):.1f}' "
+            f"<rect x='{i * step + (step - wide) / 2:.1f}' y='{HEIGHT - tall:.1f}' width='{wide:.1f}' "
             f"height='{tall:.1f}'><title>{html.escape(label)}: {count:,}</title></rect>"
         )
     first, last = one.labels[0].split(" to ")[0], one.labels[-1].split(" to ")[-1]
@@ -162,14 +163,15 @@ def _upright(one: Distribution) -> str:
 
 
 def _lying(one: Distribution) -> str:
-    most, room = max(one.counts, default=1), WIDTH - LABEL_WIDTH - 60
+    start = min(MOST_LABEL_PX, 12 + CHARACTER_PX * max(map(len, one.labels)))
+    most, room = max(one.counts), WIDTH - start - COUNT_PX
     lines = []
     for i, (label, count) in enumerate(zip(one.labels, one.counts, strict=True)):
         wide, text_y = count / most * room, i * LINE + 13
         lines.append(
-            f"<text x='{LABEL_WIDTH - 6}' y='{text_y}' text-anchor='end'>{html.escape(label)}</text>"
-            f"<rect x='{LABEL_WIDTH}' y='{i * LINE + 3}' width='{max(1.0, wide):.1f}' height='{LINE - 6}'/>"
-            f"<text class=soft x='{LABEL_WIDTH + wide + 5:.1f}' y='{text_y}'>{count:,}</text>"
+            f"<text x='{start - 6:.0f}' y='{text_y}' text-anchor='end'>{html.escape(label)}</text>"
+            f"<rect x='{start:.0f}' y='{i * LINE + 3}' width='{max(1.0, wide):.1f}' height='{LINE - 6}'/>"
+            f"<text class=soft x='{start + wide + 5:.1f}' y='{text_y}'>{count:,}</text>"
         )
     return _svg(one.name, LINE * max(1, len(one.labels)), "".join(lines))
 
