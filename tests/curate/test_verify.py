@@ -18,7 +18,7 @@ from reelworks.curate.commit import content_of, parquet_bytes
 from reelworks.curate.plan import Plan, make_plan
 from reelworks.curate.redecode import rows_frames
 from reelworks.curate.snapshot import manifest_uri, read_manifest, read_snapshot
-from reelworks.curate.verify import captioner_layout, frame_problems, verify
+from reelworks.curate.verify import captioner_digest, frame_problems, verify
 from reelworks.errors import UserError
 from tests.curate.conftest import commit_inline, recipe_for, upload_world
 from tests.curate.forged import commit_rows
@@ -143,22 +143,22 @@ def test_a_parent_that_was_exchanged_is_found(plan: Plan) -> None:
 
 def test_any_two_captions_that_were_bound_to_each_others_frames_are_found(plan: Plan) -> None:
     snapshot = read_snapshot(plan.recipe.root, "world@1")
-    layout, spec = captioner_layout(snapshot.manifest), ClipSpec.model_validate(snapshot.manifest["clips"])
+    digest, spec = captioner_digest(snapshot.manifest), ClipSpec.model_validate(snapshot.manifest["clips"])
     rows = snapshot.clips.to_pylist()
     mine = [row for row in rows if row["source_id"] == rows[0]["source_id"]]
     others = [row for row in rows if row["frames_digest"] != mine[0]["frames_digest"]]
-    assert frame_problems(mine, spec, layout)[0] == []
+    assert frame_problems(mine, spec, digest)[0] == []
     for other in others:
         bound_wrong = [{**mine[0], "frames_digest": other["frames_digest"]}, *mine[1:]]
-        found, _ = frame_problems(bound_wrong, spec, layout)
+        found, _ = frame_problems(bound_wrong, spec, digest)
         assert len(found) == 1 and found[0].startswith(mine[0]["clip_id"])
 
 
 def test_clips_whose_source_was_overwritten_are_counted_as_not_checked(plan: Plan) -> None:
     snapshot = read_snapshot(plan.recipe.root, "world@1")
-    layout, spec = captioner_layout(snapshot.manifest), ClipSpec.model_validate(snapshot.manifest["clips"])
+    digest, spec = captioner_digest(snapshot.manifest), ClipSpec.model_validate(snapshot.manifest["clips"])
     gone = [{**snapshot.clips.to_pylist()[0], "source_etag": "0" * 32}]
-    found, done = frame_problems(gone, spec, layout)
+    found, done = frame_problems(gone, spec, digest)
     assert found == [] and "not checked" in done
 
 
@@ -170,4 +170,4 @@ def test_frames_of_a_row_are_those_that_were_encoded(plan: Plan) -> None:
 
 def test_without_a_captioner_there_is_nothing_that_frames_could_be_held_against() -> None:
     with pytest.raises(UserError, match="leave out --frames"):
-        captioner_layout({"models": {}})
+        captioner_digest({"models": {}})

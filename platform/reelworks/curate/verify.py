@@ -8,11 +8,12 @@ from __future__ import annotations
 import io
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -28,10 +29,8 @@ from reelworks.curate.tensors import locate
 from reelworks.curate.text import name_of
 from reelworks.errors import ReelworksError, StorageError, UserError, VideoError
 
-if TYPE_CHECKING:
-    from reelworks.models.vision_input import VisionLayout
-
 Row = Mapping[str, Any]
+Digest = Callable[[np.ndarray], str]
 
 PROBLEMS_SHOWN = 5
 REQUESTS_AT_ONCE = 8
@@ -45,7 +44,7 @@ class Committed:
 
     root: str
     manifest: dict[str, Any]
-    layout: VisionLayout | None = None  # of the captioner, where frames are to be checked
+    digest: Digest | None = None  # the captioner's, where frames are to be checked
 
     def place(self, stage: str) -> str:
         """Where a stage's objects lie."""
@@ -59,7 +58,7 @@ def verify(root: str, reference: str, frames: bool = False) -> str:
     captions that belong to each other's clips are found even where they were stored so.
     """
     ref, manifest = read_manifest(root, reference)
-    committed = Committed(root.rstrip("/"), manifest, captioner_layout(manifest) if frames else None)
+    committed = Committed(root.rstrip("/"), manifest, captioner_digest(manifest) if frames else None)
     problems = [*chain_problems(root, ref, manifest)]
     clips, damaged = read_rows(committed)
     problems += [*damaged, *count_problems(committed, clips)]
@@ -75,15 +74,15 @@ def verify(root: str, reference: str, frames: bool = False) -> str:
     return f"{ref}: {clips.num_rows:,} clips ({counted}) in a chain of {ref.number} are right"
 
 
-def captioner_layout(manifest: Mapping[str, Any]) -> VisionLayout:
-    """How the snapshot's captioner reads frames; its weights aren't loaded. Raises UserError without a captioner."""
-    from reelworks.models.captioner import read_layout
+def captioner_digest(manifest: Mapping[str, Any]) -> Digest:
+    """How the snapshot's captioner ties captions to frames. Raises UserError without a captioner."""
+    from reelworks.models.processor_captioner import frames_digest
     from reelworks.resolve import resolve_model
 
     source = manifest["models"].get("captions")
     if source is None:
         raise UserError("no captioner wrote this snapshot's captions, so none is bound to frames", "leave out --frames")
-    return read_layout(resolve_model(source).path)
+    return frames_digest(resolve_model(source).path)
 
 
 def chain_problems(root: str, ref: SnapshotRef, manifest: Mapping[str, Any]) -> Iterator[str]:
@@ -167,8 +166,8 @@ def _source(committed: Committed, table: pa.Table) -> tuple[list[str], Counter[s
     for uri, mine in by_chunk.items():
         if committed.manifest["fingerprints"].get("captions"):
             problems += caption_problems(committed, uri, mine)
-        if committed.layout:
-            found, state = frame_problems(mine, ClipSpec.model_validate(committed.manifest["clips"]), committed.layout)
+        if committed.digest:
+            found, state = frame_problems(mine, ClipSpec.model_validate(committed.manifest["clips"]), committed.digest)
             problems += found
             checked[state] += len(mine)
     return problems, checked
@@ -244,10 +243,8 @@ def caption_problems(committed: Committed, latents_uri: str, rows: Sequence[Row]
             yield f"{row['clip_id']}: {row['captioner']} is not the snapshot's captioner"
 
 
-def frame_problems(rows: Sequence[Row], spec: ClipSpec, layout: VisionLayout) -> tuple[list[str], str]:
+def frame_problems(rows: Sequence[Row], spec: ClipSpec, digest: Digest) -> tuple[list[str], str]:
     """(clips whose caption is about other frames than theirs, what was done)."""
-    from reelworks.models.captioner import shown
-
     try:
         frames = rows_frames(rows, spec)
     except StorageError as error:
@@ -259,6 +256,6 @@ def frame_problems(rows: Sequence[Row], spec: ClipSpec, layout: VisionLayout) ->
     wrong = [
         f"{row['clip_id']}: its captions are about other frames of {row['source_uri']} or another clip's"
         for row, clip in zip(rows, frames, strict=True)
-        if row["frames_digest"] and shown(clip, layout).digest != row["frames_digest"]
+        if row["frames_digest"] and digest(clip) != row["frames_digest"]
     ]
     return wrong, "clips decoded again and their captions' frames equal"
