@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 # Rates are those of the last minute: a resumed run flies over what is stored, and the estimate must forget it.
 WINDOW_S = 60.0
-# The order in which a chunk passes the stages.
-STAGES = ("index", "decode", "captions", "latents", "text")
 
 
 class Progress:
@@ -99,7 +97,7 @@ class Progress:
             **{f"quarantined.{stage}.{kind}": float(count) for (stage, kind), count in kinds.items()},
         }
         lines = [self._line(values, kinds)]
-        for stage in (stage for stage in STAGES if stage in stages):
+        for stage in stages:  # in the order in which they first did something, which is the pipeline's
             mine = self._stage(stage, stages, now_s, done)
             values |= {f"{stage}.{name}": value for name, value in mine.items()}
             lines.append(_stage_line(stage, mine))
