@@ -50,7 +50,22 @@ CLIP = pa.schema(
         pa.field("captioner", pa.string()),  # the captions stage's fingerprint
         pa.field("frames_digest", pa.string()),  # sha256 of the frames that the captioner was given
         pa.field("scores", pa.map_(pa.string(), pa.float64()), nullable=False),
+        pa.field("likeness", pa.string()),  # perceptual hash, hex
         pa.field("tensors", pa.list_(TENSOR), nullable=False),
+    ]
+)
+
+DROPPED = pa.schema(
+    [
+        pa.field("clip_id", pa.string(), nullable=False),
+        pa.field("source_id", pa.string(), nullable=False),
+        pa.field("source_uri", pa.string(), nullable=False),
+        pa.field("source_etag", pa.string(), nullable=False),
+        pa.field("start_s", pa.float64(), nullable=False),
+        pa.field("end_s", pa.float64(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),  # the score that is out of bounds, or "duplicate"
+        pa.field("value", pa.float64()),  # that score; null for a duplicate
+        pa.field("duplicate_of", pa.string()),  # the clip that stays
     ]
 )
 

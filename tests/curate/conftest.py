@@ -25,6 +25,7 @@ from reelworks.curate.listing import list_chunks
 from reelworks.curate.plan import Plan, make_plan
 from reelworks.curate.prepare import commit_chunks
 from reelworks.curate.recipe import PrepareRecipe
+from reelworks.curate.score_models import ScoreActor
 from reelworks.curate.text import TextActor
 from reelworks.models.latent_stats import LatentStats
 from reelworks.models.small_captioner import CaptionerSize, create_captioner
@@ -143,6 +144,8 @@ def run_stages(plan: Plan) -> list[Chunk]:
     """The stages of the pipeline one after the other in this process, as Ray Data would call them."""
     table = pa.concat_tables(list(list_chunks(pa.table({}), plan)))
     table = decode_chunks(index_sources(table, plan), plan)
+    for name in plan.recipe.score_models:
+        table = ScoreActor(plan, name)(table)
     if plan.recipe.captioner:
         table = CaptionActor(plan)(table)
     return from_table(TextActor(plan)(LatentActor(plan)(table)))

@@ -17,8 +17,10 @@ import pytest
 from reelworks import schema, storage
 from reelworks.curate import commit as commit_module
 from reelworks.curate.commit import Spool, commit, parquet_bytes, write_parts
+from reelworks.curate.filters import Filters
 from reelworks.curate.plan import Plan
 from reelworks.curate.recipe import PrepareRecipe
+from reelworks.curate.selection import select
 from reelworks.curate.snapshot import read_snapshot, resolve_snapshot
 from reelworks.curate.tensors import locate, pack
 from reelworks.errors import UserError
@@ -30,11 +32,13 @@ import pyarrow as pa
 from reelworks import schema
 from reelworks.curate.caption import captions_object
 from reelworks.curate.commit import parquet_bytes
+from reelworks.curate.scores import scores_object
 from reelworks.curate.tensors import pack
 tensors = {f"t{i}": torch.arange(6 * i, dtype=torch.float32).reshape(-1, 3) + i for i in range(1, 9)}
 kinds = [
     pack(tensors | {"b": torch.ones(3, dtype=torch.bfloat16)}, {"moments": {"count": 3, "sum": 0.5, "squares": 0.25}}),
     captions_object(["a", "b"], {"short": ["x", "y"], "descriptive": ["é", ""]}, ["1", "2"]),
+    scores_object(["a", "b"], [{"motion": 0.5, "luma": 3.0}, {"luma": 0.1}], ["00ff", None]),
     parquet_bytes(pa.Table.from_pylist(rows(50), schema.CLIP)),
 ]
 print([hashlib.sha256(kind).hexdigest() for kind in kinds])
@@ -100,7 +104,7 @@ def test_parts_do_not_depend_on_the_order_in_which_rows_came(
         spool = Spool(tmp_path / name)
         for row in order:
             spool.add([row])
-        found.append(write_parts(plan(prefix), spool, {"s3"}))
+        found.append(write_parts(plan(prefix), spool, select(spool.columns(), {"s3"}, Filters())))
     (parts, counts), other = found
     assert (parts, counts) == other
     assert counts["clips"] == sum(part["rows"] for part in parts) == sum(row["source_id"] != "s3" for row in rows(100))
@@ -138,7 +142,7 @@ def test_a_writer_that_lost_the_number_commits_after_the_winner(prefix: str, mon
 def test_a_part_that_was_exchanged_is_not_read(prefix: str, tmp_path: Path) -> None:
     spool = Spool(tmp_path)
     spool.add(rows(3))
-    parts, _ = write_parts(plan(prefix), spool, set())
+    parts, _ = write_parts(plan(prefix), spool, select(spool.columns(), (), Filters()))
     ref, _ = commit(plan(prefix), {"parts": parts})
     assert read_snapshot(prefix, ref).clips.num_rows == 3
     uri = f"{prefix}/{parts[0]['key']}"

@@ -19,6 +19,7 @@ from reelworks.curate.recipe import PrepareRecipe
 from reelworks.curate.snapshot import read_snapshot, resolve_snapshot
 from reelworks.errors import UserError
 from tests.curate.conftest import NUM_HOSTILE, NUM_IMAGES, NUM_VIDEOS, Log, commit_inline, recipe_for
+from tests.models.test_frame_scorer import save_classifier
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 ROOT = Path(__file__).parents[2]
@@ -30,15 +31,17 @@ def stored(prefix: str) -> dict[str, str]:
 
 
 def test_a_run_accounts_for_every_source_and_a_rerun_does_nothing(
-    prefix: str, world: str, models: dict[str, str], capsys: pytest.CaptureFixture[str]
+    prefix: str, world: str, models: dict[str, str], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     pictures = {"contact_sheet": 4, "reconstructions": 2}
-    recipe, log = recipe_for(prefix, world, models, pictures=pictures, progress_s=0.2), Log()
+    scored = {"score_models": {"nice": {"source": str(save_classifier(tmp_path)), "label": "nice"}}}
+    recipe, log = recipe_for(prefix, world, models, pictures=pictures, progress_s=0.2, **scored), Log()
     first = prepare(recipe, log)  # type: ignore[arg-type]
     assert first["sources"] == NUM_VIDEOS + NUM_IMAGES + NUM_HOSTILE
     assert first["sources"] == first["with_clips"] + first["no_clips"] + first["quarantined"] + first["changed"]
     snapshot = read_snapshot(prefix, "world@latest")
     assert first["clips"] == snapshot.clips.num_rows == snapshot.manifest["counts"]["clips"] > NUM_VIDEOS
+    assert all({"luma", "sharpness", "nice"} <= dict(one).keys() for one in snapshot.clips["scores"].to_pylist())
     assert first["committed"] == 1 and first["nondeterministic"] == 0
 
     assert f"12/12 sources, {first['clips']} clips" in capsys.readouterr().out

@@ -27,7 +27,7 @@ from reelworks.models.vae import CausalVAE, to_pixels
 from reelworks.video.encode import encode_video
 from tests.curate.conftest import NUM_HOSTILE, NUM_IMAGES, NUM_VIDEOS, commit_inline, recipe_for, run_stages
 
-WORK = ("decoded_sources", "decoded_frames", "captioned_clips", "encoded_clips", "embedded_texts")
+WORK = ("decoded_sources", "decoded_frames", "scored_clips", "captioned_clips", "encoded_clips", "embedded_texts")
 
 
 @pytest.fixture(scope="module")
@@ -199,13 +199,18 @@ def test_fingerprints_pass_changes_on_to_the_stages_that_read_them(models: dict[
         return {stage for stage in before if before[stage] != after[stage]}
 
     assert changed(snapshot="other", progress_s=1.0, read={"workers": 9}) == set()
-    assert changed(clips={"shots": {"detector": "adaptive"}}) == {"index", "captions", "text", "latents"}
+    assert changed(clips={"shots": {"detector": "adaptive"}}) == {"index", "scores", "captions", "text", "latents"}
     assert changed(clips={"shots": {"transnet_threshold": 0.3, "transnet_threads": 2}}) == set()
-    assert changed(clips={"fps": 4}) == {"captions", "text", "latents"}
+    assert changed(clips={"fps": 4}) == {"scores", "captions", "text", "latents"}
+    assert changed(filters={"luma": {"min": 9}, "duplicate_bits": 20}) == set()
     assert changed(captioner={"source": models["captioner"], "max_new_tokens": 7}) == {"captions", "text"}
     assert changed(vae={"source": models["vae"], "pool": {"max_size": 4}}) == set()
     assert changed(vae={"source": models["vae"], "pool": {"threads": 2}}) == {"latents"}
     assert stage_fingerprints(recipe, digests | {"latents": "w"})["captions"] == before["captions"]
+    scored = recipe_for("s3://b/data", "s3://b/raw/", models, score_models={"nice": {"source": "x", "label": "nice"}})
+    after = stage_fingerprints(scored, digests | {"scores.nice": "n"})
+    assert before.items() <= after.items() and after.keys() - before.keys() == {"scores.nice"}
+    assert stage_fingerprints(scored, digests | {"scores.nice": "m"})["scores.nice"] != after["scores.nice"]
 
 
 def test_chunks_survive_the_way_through_a_block(world: str, models: dict[str, str], prefix: str) -> None:

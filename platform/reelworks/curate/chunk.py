@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -30,6 +31,15 @@ class Failure:
     good_frames: int | None = None
 
 
+class PassedOver(NamedTuple):
+    """A clip that an early filter dropped, with all that the snapshot's decision needs."""
+
+    row: ClipRow
+    original: str | None
+    scores: dict[str, float]
+    likeness: str | None
+
+
 @dataclass
 class Chunk:
     """Consecutive clips of one source; a source that ends without clips is one chunk without rows."""
@@ -44,6 +54,9 @@ class Chunk:
     rows: list[ClipRow] = field(default_factory=list)
     spans: list[Span] = field(default_factory=list)
     originals: list[str | None] = field(default_factory=list)  # what lies beside the video, 1:1 with rows
+    scores: list[dict[str, float]] = field(default_factory=list)  # 1:1 with rows
+    likenesses: list[str | None] = field(default_factory=list)  # perceptual hashes, 1:1 with rows
+    passed_over: list[PassedOver] = field(default_factory=list)  # clips that no later stage works on
     captions: dict[str, list[str]] = field(default_factory=dict)  # variant -> texts, 1:1 with rows
     frames_digests: list[str | None] = field(default_factory=list)
     tensors: list[list[dict[str, Any]]] = field(default_factory=list)  # schema.TENSOR rows, 1:1 with rows
@@ -62,7 +75,15 @@ class Chunk:
         """Finish without clips: nothing of this source enters the snapshot."""
         self.state, self.failure = state, failure
         self.rows, self.spans, self.originals, self.frames, self.tensors = [], [], [], [], []
-        self.captions, self.frames_digests = {}, []
+        self.scores, self.likenesses, self.captions, self.frames_digests = [], [], {}, []
+        self.passed_over = []
+
+    def pass_over(self, gone: Sequence[int]) -> None:
+        """Take clips out of the work, by index: they keep what is known of them by now."""
+        mine: list[list[Any]] = [self.rows, self.originals, self.scores, self.likenesses]
+        self.passed_over = [*self.passed_over, *(PassedOver(*(values[index] for values in mine)) for index in gone)]
+        for values in (*mine, self.spans, self.tensors, self.frames):
+            values[:] = [value for index, value in enumerate(values) if index not in gone]
 
     @property
     def clip_ids(self) -> list[str]:
@@ -95,6 +116,7 @@ def from_table(table: pa.Table) -> list[Chunk]:
         fields["failure"] = Failure(**fields["failure"]) if fields["failure"] else None
         fields["rows"] = [ClipRow(*row) for row in fields["rows"]]
         fields["spans"] = [Span(**span) for span in fields["spans"]]
+        fields["passed_over"] = [PassedOver(ClipRow(*row), *rest) for row, *rest in fields["passed_over"]]
         chunk = Chunk(**fields)
         if frames.is_valid:
             chunk.frames = _split(np.frombuffer(frames.as_buffer(), np.uint8), chunk.rows)

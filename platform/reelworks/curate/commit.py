@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,15 @@ import pyarrow.parquet as pq
 from reelworks import schema, storage
 from reelworks.curate.chunk import Chunk
 from reelworks.curate.plan import Plan, sha256
+from reelworks.curate.selection import COLUMNS, Selection
 from reelworks.curate.snapshot import SnapshotRef, manifest_uri, newest_number, read_manifest
 
 # Rows of one part: its GET stays a few megabytes, and a reader can skip parts.
 PART_ROWS = 16_384
 # Other writers that may commit between our look and our PUT before we give up.
 COMMIT_ATTEMPTS = 20
+# Rows that are decided on at once; a chunk's few rows apart would cost more calls than work.
+RUN_ROWS = 65_536
 HEX = "0123456789abcdef"
 
 
@@ -43,21 +46,39 @@ class Spool:
                 self._writers[digit] = pa.ipc.new_stream(self.folder / f"{digit}.arrow", schema.CLIP)
             self._writers[digit].write_table(pa.Table.from_pylist(mine, schema.CLIP))
 
-    def parts(self, left_out: set[str]) -> Iterator[tuple[str, pa.Table]]:
-        """(hex prefix, its rows sorted by clip_id) in order, without the sources left out; the split is by count."""
+    def columns(self, names: Sequence[str] = COLUMNS) -> Iterator[pa.Table]:
+        """Some columns of all rows, in tables of about RUN_ROWS."""
+        for path in self._files():
+            batches: list[pa.RecordBatch] = []
+            for batch in pa.ipc.open_stream(path):
+                batches.append(batch.select(names))
+                if sum(map(len, batches)) >= RUN_ROWS:
+                    yield pa.Table.from_batches(batches).combine_chunks()
+                    batches = []
+            if batches:
+                yield pa.Table.from_batches(batches).combine_chunks()
+
+    def tables(self) -> Iterator[tuple[str, pa.Table]]:
+        """(hex digit, all rows whose id begins with it, sorted by clip_id), in order."""
+        for path in self._files():
+            yield path.stem, pa.ipc.open_stream(path).read_all().sort_by("clip_id").combine_chunks()
+
+    def _files(self) -> list[Path]:
         for writer in self._writers.values():
             writer.close()
-        digits = 0
-        while self.num_rows > PART_ROWS * 16**digits:
-            digits += 1
-        for first in HEX:
-            path = self.folder / f"{first}.arrow"
-            if not path.exists():
-                continue
-            table = pa.ipc.open_stream(path).read_all().sort_by("clip_id")
-            keep = [source not in left_out for source in table["source_id"].to_pylist()]
-            table = table.filter(pa.array(keep, pa.bool_()))
+        return [path for path in (self.folder / f"{digit}.arrow" for digit in HEX) if path.exists()]
+
+
+def split(tables: Iterable[tuple[str, pa.Table]], num_rows: int) -> Iterator[tuple[str, pa.Table]]:
+    """(hex prefix, rows) of each part; by count alone. Few rows make one part: the digits' tables are in order."""
+    digits = 0
+    while num_rows > PART_ROWS * 16**digits:
+        digits += 1
+    if digits:
+        for _, table in tables:
             yield from _split(table, digits)
+    elif num_rows:
+        yield "", pa.concat_tables([table for _, table in tables])
 
 
 def _split(table: pa.Table, digits: int) -> Iterator[tuple[str, pa.Table]]:
@@ -70,10 +91,20 @@ def _split(table: pa.Table, digits: int) -> Iterator[tuple[str, pa.Table]]:
 
 
 def snapshot_rows(chunk: Chunk, plan: Plan) -> list[dict[str, Any]]:
-    """The rows (schema.CLIP) of a finished chunk."""
+    """The rows (schema.CLIP) of a finished chunk, of its passed over clips too: the snapshot's filters drop them."""
     captioner = plan.fingerprints.get("captions")
     empty = [None] * len(chunk.rows)
-    return [
+    passed_over: list[dict[str, Any]] = [
+        {
+            **clip.row._asdict(),
+            "caption_original": clip.original,
+            "scores": sorted(clip.scores.items()),
+            "likeness": clip.likeness,
+            "tensors": [],
+        }
+        for clip in chunk.passed_over
+    ]
+    return passed_over + [
         {
             **row._asdict(),
             "caption_original": original,
@@ -81,11 +112,14 @@ def snapshot_rows(chunk: Chunk, plan: Plan) -> list[dict[str, Any]]:
             "caption_descriptive": descriptive,
             "captioner": captioner if short is not None or descriptive is not None else None,
             "frames_digest": digest,
-            "scores": [],
+            "scores": sorted(scores.items()),
+            "likeness": likeness,
             "tensors": sorted(tensors, key=lambda tensor: tensor["name"]),
         }
-        for row, original, short, descriptive, digest, tensors in zip(
+        for row, scores, likeness, original, short, descriptive, digest, tensors in zip(
             chunk.rows,
+            chunk.scores,
+            chunk.likenesses,
             chunk.originals or empty,
             chunk.captions.get("short", empty),
             chunk.captions.get("descriptive", empty),
@@ -96,21 +130,21 @@ def snapshot_rows(chunk: Chunk, plan: Plan) -> list[dict[str, Any]]:
     ]
 
 
-def write_parts(plan: Plan, spool: Spool, left_out: set[str]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def write_parts(plan: Plan, spool: Spool, chosen: Selection) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Store the clips' Parquet parts under their digests; (what the manifest says of them, counts over all rows)."""
     parts: list[dict[str, Any]] = []
     counts: Counter[str] = Counter()
-    whole: list[pa.Table] = []
-    for prefix, table in spool.parts(left_out):
+    kept = ((digit, chosen.kept(table)) for digit, table in spool.tables())
+    for prefix, table in split(kept, chosen.num_kept):
         counts.update(tally(table))
-        if prefix:
-            parts.append(_write_part(plan, prefix, table))
-        else:
-            whole.append(table)
-    if whole:
-        # Few rows make one part; the tables of its digits, one after the other, are sorted already.
-        parts.append(_write_part(plan, "", pa.concat_tables(whole)))
-    return parts, dict(counts)
+        parts.append(_write_part(plan, prefix, table))
+    return parts, dict(counts) | chosen.counts()
+
+
+def write_dropped(plan: Plan, spool: Spool, chosen: Selection) -> list[dict[str, Any]]:
+    """Store the table of the clips that the filters dropped, in parts; what the manifest says of them."""
+    dropped = ((digit, chosen.dropped(table)) for digit, table in spool.tables())
+    return [_write_part(plan, prefix, table) for prefix, table in split(dropped, chosen.num_dropped)]
 
 
 def tally(table: pa.Table) -> dict[str, int]:

@@ -9,12 +9,14 @@ from reelworks.curate.clips import clip_frames
 from reelworks.curate.index import GONE
 from reelworks.curate.plan import Plan
 from reelworks.curate.quarantine import quarantine
+from reelworks.curate.score_models import find_scores
+from reelworks.curate.scores import chunk_key, score_chunk
 from reelworks.curate.sources import match_shot, open_source, read_sidecar
 from reelworks.errors import StorageError, VideoError
 
 
 def decode_chunks(table: pa.Table, plan: Plan) -> pa.Table:
-    """Chunks with the frames that a later stage lacks results for; 1:1."""
+    """Chunks with their scores, and with the frames that a later stage lacks results for; 1:1."""
     chunks = from_table(table)
     for chunk in chunks:
         if chunk.state == "clips":
@@ -23,13 +25,18 @@ def decode_chunks(table: pa.Table, plan: Plan) -> pa.Table:
 
 
 def decode_chunk(chunk: Chunk, plan: Plan) -> None:
-    """Fill in the original captions and, where captions or latents are missing, the frames."""
+    """Fill in the original captions, the scores and, where a result of frames is missing, the frames."""
     try:
         chunk.originals = original_captions(chunk)
-        if chunk.rows and any(not chunk.has(key) for key in frame_keys(chunk, plan)):
-            chunk.frames = clip_frames(open_source(chunk.source), chunk.rows, chunk.spans, plan.recipe.clips)
-            chunk.add("decoded_frames", sum(len(clip) for clip in chunk.frames))
-            chunk.add("decoded_chunks")
+        if not chunk.rows:
+            return
+        if not chunk.has(chunk_key(chunk, plan, "scores")):
+            read_frames(chunk, plan)
+        score_chunk(chunk, plan)
+        if not needs_frames(chunk, plan):
+            chunk.frames = []
+        elif not chunk.frames:
+            read_frames(chunk, plan)
     except VideoError as error:
         quarantine(plan, chunk, "decode", error)
     except StorageError as error:
@@ -38,11 +45,19 @@ def decode_chunk(chunk: Chunk, plan: Plan) -> None:
         chunk.end("changed")
 
 
-def frame_keys(chunk: Chunk, plan: Plan) -> list[str]:
-    """Keys of the chunk's objects that are computed from frames."""
+def read_frames(chunk: Chunk, plan: Plan) -> None:
+    """Decode the chunk's clips. Raises VideoError, StorageError."""
+    chunk.frames = clip_frames(open_source(chunk.source), chunk.rows, chunk.spans, plan.recipe.clips)
+    chunk.add("decoded_frames", sum(len(clip) for clip in chunk.frames))
+    chunk.add("decoded_chunks")
+
+
+def needs_frames(chunk: Chunk, plan: Plan) -> bool:
+    """Whether a later stage lacks its result for the chunk; stored scores of models are taken in on the way."""
+    if not all(find_scores(chunk, plan, name) for name in plan.recipe.score_models):
+        return True
     stages = [stage for stage in ("captions", "latents") if stage in plan.fingerprints]
-    ids = chunk.clip_ids
-    return [plan.chunk_key(stage, ids, chunk.source.source_id, chunk.number, chunk.count) for stage in stages]
+    return bool(chunk.rows) and not all(chunk.has(chunk_key(chunk, plan, stage)) for stage in stages)
 
 
 def original_captions(chunk: Chunk) -> list[str | None]:

@@ -20,6 +20,7 @@ from reelworks.curate.index import index_sources
 from reelworks.curate.listing import list_chunks
 from reelworks.curate.plan import Plan
 from reelworks.curate.recipe import Pool
+from reelworks.curate.score_models import ScoreActor
 from reelworks.curate.text import TextActor
 
 # A block of frames at most (a larger chunk is a block of its own): a store of 200 MB holds a dozen, so nothing spills.
@@ -29,7 +30,7 @@ ATTEMPTS = 3
 
 
 def build(plan: Plan, board: Any) -> Dataset:
-    """The pipeline as a numbered list; rows are URIs and spans until step 4, frames leave after step 6."""
+    """The pipeline as a numbered list; rows are URIs and spans until step 4, frames leave after step 7."""
     recipe, read = plan.recipe, plan.recipe.read
     tasks: dict[str, Any] = {
         "batch_format": "pyarrow",
@@ -47,27 +48,32 @@ def build(plan: Plan, board: Any) -> Dataset:
     )
     # 3. Chunks apart (1:1): one film's chunks would otherwise be one block and run one after the other.
     clips = clips.repartition(target_num_rows_per_block=read.chunks_per_task)
-    # 4. Decode (1:1).
+    # 4. Decode, and what the pixels alone say (1:1).
     clips = clips.map_batches(
         partial(told_task("decode", decode_chunks, board), plan=plan), batch_size=read.chunks_per_task, **tasks
     )
-    # 5. Captions (1:1).
+    # 5. Scores by models (1:1).
+    for name, model in recipe.score_models.items():
+        actors = _actors(plan, model.pool, name=name)
+        actor = told_actor(f"score_{name}", ScoreActor, board)
+        clips = clips.map_batches(actor, batch_size=model.chunks_per_call, **actors)
+    # 6. Captions (1:1).
     if recipe.captioner:
         stage = recipe.captioner
         actor = told_actor("captions", CaptionActor, board)
         clips = clips.map_batches(actor, batch_size=stage.chunks_per_call, **_actors(plan, stage.pool))
-    # 6. Latents (1:1); frames end here.
+    # 7. Latents (1:1); frames end here.
     actor = told_actor("latents", LatentActor, board)
     clips = clips.map_batches(actor, batch_size=recipe.vae.chunks_per_call, **_actors(plan, recipe.vae.pool))
-    # 7. Text embeddings (1:1).
+    # 8. Text embeddings (1:1).
     actor = told_actor("text", TextActor, board)
     return clips.map_batches(actor, batch_size=recipe.text.chunks_per_call, **_actors(plan, recipe.text.pool))
 
 
-def _actors(plan: Plan, pool: Pool) -> dict[str, Any]:
+def _actors(plan: Plan, pool: Pool, **more: str) -> dict[str, Any]:
     return {
         "batch_format": "pyarrow",
-        "fn_constructor_kwargs": {"plan": plan},
+        "fn_constructor_kwargs": {"plan": plan, **more},
         "compute": ActorPoolStrategy(min_size=pool.min_size, max_size=pool.max_size),
         "num_cpus": pool.num_cpus,
         "num_gpus": pool.num_gpus,

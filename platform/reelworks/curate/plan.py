@@ -12,9 +12,11 @@ from reelworks.config import fingerprint
 from reelworks.curate.recipe import Pool, PrepareRecipe
 
 # Raised when the output of a stage changes for the same input; a golden test fails when it should have been.
-STAGE_VERSION = {"index": 3, "captions": 1, "text": 1, "latents": 1}
+STAGE_VERSION = {"index": 3, "scores": 1, "score_models": 1, "captions": 1, "text": 1, "latents": 1}
 
-SUFFIX = {"captions": ".parquet", "text": ".safetensors", "latents": ".safetensors"}
+SUFFIX = {"text": ".safetensors", "latents": ".safetensors"}  # all else is a table
+
+SCORE_LIBRARIES = {"label": ("pillow", "torch", "transformers"), "text_area": ("onnxruntime", "rapidocr-onnxruntime")}
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,9 @@ class Plan:
     def chunk_key(self, stage: str, content: Sequence[str | None], source_id: str, number: int, count: int) -> str:
         """Key of a stage's object; content is what the object is about: the ids of its clips, or their texts."""
         about = fingerprint(list(content))[:32]
-        return f"{stage}/{self.fingerprints[stage]}/{about}/{source_id}/{number}-of-{count}{SUFFIX[stage]}"
+        return (
+            f"{stage}/{self.fingerprints[stage]}/{about}/{source_id}/{number}-of-{count}{SUFFIX.get(stage, '.parquet')}"
+        )
 
     def prefixes(self) -> list[str]:
         """Where this run's objects lie."""
@@ -52,6 +56,7 @@ def make_plan(recipe: PrepareRecipe) -> Plan:
     models = {"text": pin(recipe.text.source), "latents": pin(recipe.vae.source)}
     if recipe.captioner:
         models["captions"] = pin(recipe.captioner.source)
+    models |= {score_stage(name): pin(model.source) for name, model in recipe.score_models.items()}
     return Plan(
         recipe, models, stage_fingerprints(recipe, {stage: m.rpartition("#")[2] for stage, m in models.items()})
     )
@@ -68,6 +73,11 @@ def stage_fingerprints(recipe: PrepareRecipe, digests: Mapping[str, str]) -> dic
         )
     }
     decoding = {"clips": clips, "index": found["index"]}
+    for name, scorer in recipe.score_models.items():
+        asked = scorer.model_dump(mode="json", exclude={"source", "pool", "chunks_per_call"}) | {"name": name}
+        fields = {**decoding, **_model(digests[score_stage(name)], scorer.pool), "asked": asked}
+        found[score_stage(name)] = _hash("score_models", fields, ("av", *SCORE_LIBRARIES[scorer.kind]))
+    found["scores"] = _hash("scores", decoding, ("av", "numpy", "pillow"))
     if recipe.captioner:
         asked = recipe.captioner.model_dump(mode="json", exclude={"source", "pool", "chunks_per_call"})
         fields = {**decoding, **_model(digests["captions"], recipe.captioner.pool), "asked": asked}
@@ -82,6 +92,11 @@ def stage_fingerprints(recipe: PrepareRecipe, digests: Mapping[str, str]) -> dic
         "latents", {**decoding, **_model(digests["latents"], recipe.vae.pool), **batches}, ("av", "torch")
     )
     return found
+
+
+def score_stage(name: str) -> str:
+    """The stage, and the prefix of the objects, of a score model."""
+    return f"scores.{name}"
 
 
 def _hash(stage: str, fields: dict[str, Any], libraries: Sequence[str]) -> str:

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reelworks.curate.chunk import Chunk
-from reelworks.curate.commit import Spool, commit, snapshot_rows, write_parts, write_quarantine
+from reelworks.curate.commit import Spool, commit, snapshot_rows, write_dropped, write_parts, write_quarantine
 from reelworks.curate.encode import final_std
 from reelworks.curate.listing import listed_sources
 from reelworks.curate.plan import Plan, make_plan
 from reelworks.curate.progress import Progress, ticking
 from reelworks.curate.quarantine import all_held
 from reelworks.curate.recipe import PrepareRecipe
+from reelworks.curate.selection import select
 from reelworks.curate.snapshot import SnapshotRef, newest_number, read_manifest
 from reelworks.errors import UserError
 
@@ -55,7 +56,12 @@ def newest_of(plan: Plan, sources_digest: str) -> tuple[SnapshotRef, dict[str, A
     if not number:
         return None
     ref, manifest = read_manifest(plan.recipe.root, f"{plan.recipe.snapshot}@{number}")
-    same = manifest["sources_digest"] == sources_digest and manifest["fingerprints"] == dict(plan.fingerprints)
+    wanted = {
+        "sources_digest": sources_digest,
+        "fingerprints": dict(plan.fingerprints),
+        "filters": plan.recipe.filters.model_dump(mode="json"),
+    }
+    same = all(manifest.get(name) == value for name, value in wanted.items())
     # A source that `quarantine retry` released is tried again although nothing else has changed.
     return (ref, manifest) if same and all_held(plan, manifest["quarantine"]) else None
 
@@ -77,6 +83,7 @@ def commit_chunks(
     with ticking(progress):
         for chunk in (chunk for chunks in finished for chunk in chunks):
             progress.add(chunk)
+            progress.counts["passed_over"] += len(chunk.passed_over)
             spool.add(snapshot_rows(chunk, plan))
             if chunk.failure:
                 failures.append(failure_row(chunk))
@@ -102,12 +109,16 @@ def commit_run(
 
 def snapshot_content(plan: Plan, progress: Progress, spool: Spool, failures: list[dict[str, Any]]) -> dict[str, Any]:
     """All of a manifest but its place in the chain: no times, no run ids, so that equal data is an equal snapshot."""
-    parts, counts = write_parts(plan, spool, progress.left_out)
+    chosen = select(spool.columns(), progress.left_out, plan.recipe.filters)
+    if not chosen.num_kept:
+        raise UserError(f"the filters drop all clips: {dict(chosen.reasons)}", "widen `filters` in the recipe")
+    parts, counts = write_parts(plan, spool, chosen)
     kinds = Counter(progress.quarantined.values())
     return {
         "fingerprints": dict(plan.fingerprints),
         "models": dict(plan.models),
         "clips": plan.recipe.clips.model_dump(mode="json"),
+        "filters": plan.recipe.filters.model_dump(mode="json"),
         "sources_digest": progress.sources.digest,
         "counts": {
             **progress.source_counts(),
@@ -116,6 +127,7 @@ def snapshot_content(plan: Plan, progress: Progress, spool: Spool, failures: lis
             **{f"quarantined_{kind}": n for kind, n in kinds.items()},
         },
         "parts": parts,
+        "dropped": write_dropped(plan, spool, chosen),
         "quarantine": write_quarantine(plan, failures),
     }
 
@@ -129,13 +141,13 @@ def failure_row(chunk: Chunk) -> dict[str, Any]:
 
 def work_counts(counts: Mapping[str, float]) -> dict[str, int]:
     """What this run computed itself, rather than found stored; all zero in a rerun of a finished job."""
-    names = ("decoded_sources", "decoded_frames", "captioned_clips", "encoded_clips", "embedded_texts")
+    names = ("decoded_sources", "decoded_frames", "scored_clips", "captioned_clips", "encoded_clips", "embedded_texts")
     return {name: int(counts.get(name, 0)) for name in (*names, "nondeterministic", "bad_sidecars")}
 
 
 def check_output(plan: Plan, progress: Progress) -> None:
     """Refuse to commit nothing, or latents that the VAE's statistics don't normalise. Raises UserError."""
-    if not progress.counts["clips_done"]:
+    if not progress.counts["clips_done"] + progress.counts["passed_over"]:
         raise UserError(
             f"no source gave a clip: {progress.source_counts()}",
             f"`reelworks quarantine list --root {plan.recipe.root}` says why files can't be used",

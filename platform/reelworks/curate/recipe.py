@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Literal
 
@@ -9,6 +10,10 @@ from pydantic import Field, model_validator
 
 from reelworks.config import Recipe, Section
 from reelworks.curate.clips import ClipSpec
+from reelworks.curate.filters import MEASURED, Filters
+
+# A score's name is part of keys in the bucket.
+SCORE_NAME = re.compile("[a-z][a-z0-9_]*")
 
 
 class Pool(Section):
@@ -43,6 +48,36 @@ class ReadSpec(Section):
     """Chunks that one task decodes."""
     chunk_bytes: int = 64 << 20
     """A source is cut into runs of clips of about this many bytes of native frames: the unit of work and of storage."""
+
+
+class ScoreModel(Section):
+    """A model whose score of each clip `filters.models` can hold against a threshold."""
+
+    source: str
+    """Model source: a Transformers image classifier, a CLIP or SigLIP class, or the text detector's package."""
+    kind: Literal["label", "text_area"] = "label"
+    """label: probability of a label; text_area: share of the picture that text covers (the extra `ocr`, with
+    package:rapidocr_onnxruntime/models as source)."""
+    label: str = ""
+    """kind label: the label whose probability is the score; for CLIP and SigLIP classes any text."""
+    against: tuple[str, ...] = ()
+    """CLIP and SigLIP classes: texts that `label` competes with."""
+    num_frames: int = Field(default=4, ge=1)
+    """Frames of a clip that are scored, evenly spread."""
+    over_frames: Literal["mean", "min", "max"] = "mean"
+    """A clip's score from those of its frames: max where one bad frame counts, as for safety."""
+    chunks_per_call: int = Field(default=8, ge=1)
+    """Chunks that an actor is handed at once."""
+    pool: Pool = Pool()
+    """The actors."""
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> ScoreModel:
+        if self.kind == "label" and not self.label:
+            raise ValueError("kind: label needs a label; name the one whose probability is the score")
+        if self.kind == "text_area" and (self.label or self.against or self.pool.num_gpus):
+            raise ValueError("kind: text_area takes no label and no GPU; leave label, against, pool.num_gpus out")
+        return self
 
 
 class CaptionStage(Section):
@@ -120,6 +155,10 @@ class PrepareRecipe(Recipe):
     """What makes a clip."""
     read: ReadSpec = ReadSpec()
     """The reading tasks."""
+    score_models: dict[str, ScoreModel] = {}
+    """Name of a score -> the model that gives it, for example aesthetic, safety, text."""
+    filters: Filters = Filters()
+    """Which clips the snapshot leaves out; all off by default."""
     captioner: CaptionStage | None = None
     """Left out: clips keep only the captions that lie beside their videos."""
     text: TextStage
@@ -149,4 +188,14 @@ class PrepareRecipe(Recipe):
                 f"clips.multiple_px {self.clips.multiple_px} is no multiple of clips.spatial_stride "
                 f"{self.clips.spatial_stride}: use the VAE's spatial stride times the patch"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _scores_named(self) -> PrepareRecipe:
+        if unknown := sorted(self.filters.models.keys() - self.score_models.keys()):
+            raise ValueError(f"filters.models names {', '.join(unknown)}, absent from score_models: add or remove it")
+        taken = [name for name in self.score_models if name in MEASURED or not SCORE_NAME.fullmatch(name)]
+        if taken:
+            kept = ", ".join(MEASURED)
+            raise ValueError(f"score_models can't be named {', '.join(taken)}: use a-z, 0-9, _, and none of {kept}")
         return self

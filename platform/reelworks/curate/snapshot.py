@@ -66,7 +66,9 @@ def read_snapshot(root: str, reference: SnapshotRef | str) -> Snapshot:
     ref, manifest = _open(root, str(reference))
     tables = list(read_tables(root, manifest["parts"]))
     clips = pa.concat_tables(tables) if tables else schema.CLIP.empty_table()
-    return Snapshot(ref, manifest, clips.cast(schema.CLIP))
+    if "likeness" not in clips.column_names:  # committed before clips had one
+        clips = clips.append_column("likeness", pa.nulls(len(clips), pa.string()))
+    return Snapshot(ref, manifest, clips.select(schema.CLIP.names).cast(schema.CLIP))
 
 
 def read_tables(root: str, parts: Sequence[dict[str, Any]], columns: Sequence[str] | None = None) -> Iterator[pa.Table]:

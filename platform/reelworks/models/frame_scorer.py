@@ -1,0 +1,127 @@
+"""Models that give a frame a number: an aesthetic, a safety or any other classifier, and how much text is in it.
+
+Legend: N frames, H W rows and columns, L labels.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModelForImageClassification,
+    AutoModelForZeroShotImageClassification,
+    AutoTokenizer,
+)
+from transformers.models.auto.modeling_auto import MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING
+
+from reelworks.errors import UserError
+
+# Shorter side, in pixels, that the text detector sees: captions and watermarks of a 20th of the picture stay legible.
+TEXT_SIDE_PX = 480
+
+
+class FrameScorer(Protocol):
+    """What a score model is to the rest of the platform."""
+
+    def __call__(self, frames: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """A score (N,) for each of the frames uint8 (N, H, W, 3)."""
+
+
+class LabelScorer:
+    """The probability of one label by a Transformers folder; raises UserError where the folder can't give it.
+
+    An image classifier has its labels in its config. CLIP and SigLIP classes take any text: CLIP gives its
+    probability against the other texts, SigLIP, trained with a sigmoid, that of the text alone.
+    """
+
+    def __init__(
+        self, path: Path | str, label: str, against: Sequence[str] = (), device: str | torch.device = "cpu"
+    ) -> None:
+        dtype = torch.bfloat16 if torch.device(device).type == "cuda" else torch.float32
+        try:
+            config = AutoConfig.from_pretrained(path)
+            # Its sizes and means; the PIL backend is there without torchvision, and the same everywhere.
+            self.processor = AutoImageProcessor.from_pretrained(path, backend="pil")
+            by_text = type(config) in MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING
+            auto = AutoModelForZeroShotImageClassification if by_text else AutoModelForImageClassification
+            model = auto.from_pretrained(path, dtype=dtype, use_safetensors=True)
+            tokenizer = AutoTokenizer.from_pretrained(path) if by_text else None
+        except (OSError, ValueError) as error:
+            hint = "give a Transformers folder of an image classifier, or of a CLIP or SigLIP class"
+            raise UserError(f"no score model in {path}: {error}", hint) from error
+        self.model = model.eval().requires_grad_(False).to(device)
+        self.device, self.dtype = torch.device(device), dtype
+        self.sigmoid = config.model_type.startswith("siglip")
+        self.index = 0 if by_text else self._index_of(label, config.id2label, against)
+        self.texts: dict[str, torch.Tensor] = {}
+        if tokenizer is not None:
+            if not against and not self.sigmoid:
+                raise UserError(f"{label!r} alone has probability 1 for a CLIP class", "name other texts in `against`")
+            # SigLIP saw nothing but texts filled up to its full length.
+            fill = "max_length" if self.sigmoid else True
+            longest = config.text_config.max_position_embeddings
+            found = tokenizer([label, *against], padding=fill, truncation=True, max_length=longest, return_tensors="pt")
+            self.texts = {name: value.to(device) for name, value in found.items() if name != "token_type_ids"}
+
+    @staticmethod
+    def _index_of(label: str, labels: dict[int, str], against: Sequence[str]) -> int:
+        if against:
+            raise UserError("a classifier's labels are fixed, so `against` can't be given", "leave `against` out")
+        for index, name in labels.items():
+            if name == label:
+                return int(index)
+        raise UserError(f"the score model has no label {label!r}", f"choose one of {', '.join(labels.values())}")
+
+    @torch.inference_mode()
+    def __call__(self, frames: NDArray[np.uint8]) -> NDArray[np.float64]:
+        images = [Image.fromarray(frame) for frame in frames]
+        pixels = self.processor(images=images, return_tensors="pt")["pixel_values"]  # (N, 3, H, W)
+        out = self.model(pixel_values=pixels.to(self.device, self.dtype), **self.texts)
+        logits = (out.logits_per_image if self.texts else out.logits).float()  # (N, L)
+        shares = torch.sigmoid(logits) if self.sigmoid else torch.softmax(logits, dim=-1)  # (N, L)
+        return shares[:, self.index].cpu().numpy().astype(np.float64)
+
+
+class TextAreaScorer:
+    """The share of a frame that text covers, by the detector of the package rapidocr-onnxruntime (PP-OCRv4).
+
+    Raises UserError where the package or its detector is missing.
+    """
+
+    def __init__(self, path: Path | str, threads: int = 1) -> None:
+        try:
+            from rapidocr_onnxruntime.ch_ppocr_det import TextDetector
+        except ImportError as error:
+            raise UserError("the text detector's package is missing", "pip install 'reelworks[ocr]'") from error
+        found = sorted(Path(path).glob("*_det_*.onnx"))
+        if not found:
+            raise UserError(f"no text detector in {path}", "name package:rapidocr_onnxruntime/models")
+        self.detector = TextDetector(
+            {
+                "model_path": str(found[0]),
+                "use_cuda": False,
+                "use_dml": False,
+                "intra_op_num_threads": threads,
+                "inter_op_num_threads": 1,
+                "limit_side_len": TEXT_SIDE_PX,
+                "limit_type": "min",
+                "mean": [0.5] * 3,
+                "std": [0.5] * 3,
+            }
+        )
+
+    def __call__(self, frames: NDArray[np.uint8]) -> NDArray[np.float64]:
+        return np.array([self._share(frame) for frame in frames])
+
+    def _share(self, frame: NDArray[np.uint8]) -> float:
+        boxes, _ = self.detector(np.ascontiguousarray(frame[..., ::-1]))  # the detector was trained on BGR
+        covered = Image.new("1", (frame.shape[1], frame.shape[0]))
+        for box in [] if boxes is None else boxes:
+            ImageDraw.Draw(covered).polygon([tuple(corner) for corner in box.tolist()], fill=1)
+        return float(np.asarray(covered).mean())
