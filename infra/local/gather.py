@@ -136,7 +136,7 @@ def write_report(demo: Demo, served: Served, output: Path, meter: Meter, total_s
         figures={**figures, "videos": shown},
         banner=BANNER if uses_shapeworld_captioner(demo.choices) else "",
         clips=snapshot_clips(output, demo.choices),
-        quarantine=list(read_quarantine(DATASET)),
+        quarantine=[record.fields for record in read_quarantine(DATASET)],
         curves=curves(demo),
         pictures=pictures(demo, output),
         links={

@@ -12,10 +12,11 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
-from reelworks.errors import ReelworksError, UserError
+from reelworks.errors import ListingErrorKind, ReelworksError, UserError, VideoErrorKind
 
 LOCAL_STACK = Path(".stack/env")
 ROOT = "s3://reelworks/dataset"
+_FRAMES = "also decode every clip again and hold its captions against what the captioner was shown"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,30 +47,87 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--jobs", type=Path, default=Path("jobs"), help="folder of the job scripts (default: jobs)")
     run.set_defaults(command=_run)
 
-    dataset = commands.add_parser("dataset", help="show a snapshot, or check every byte of it")
-    dataset.add_argument("action", choices=["show", "verify"])
-    dataset.add_argument("snapshot", help="name@latest, name@3 or name@3#id")
-    dataset.add_argument("--root", default=ROOT, help=f"the data set's prefix (default: {ROOT})")
-    dataset.set_defaults(command=_dataset)
-
-    quarantine = commands.add_parser("quarantine", help="which files can't be used, and why")
-    quarantine.add_argument("action", choices=["list"])
-    quarantine.add_argument("--root", default=ROOT, help=f"the data set's prefix (default: {ROOT})")
-    quarantine.set_defaults(command=_quarantine)
+    _add_dataset(commands.add_parser("dataset", help="show, compare, report and check committed snapshots"))
+    _add_quarantine(commands.add_parser("quarantine", help="which files can't be used, and why; try them again"))
     return parser
 
 
-def _dataset(chosen: argparse.Namespace) -> int:
-    from reelworks.curate import show
+def _add_dataset(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+    helps = {
+        "show": "what a snapshot holds: counts, distributions, some clips",
+        "diff": "what changed from one snapshot to another",
+        "report": "one HTML file with charts, quarantine and a contact sheet",
+        "verify": "check every byte of a snapshot, from its chain of parents down to its tensors",
+    }
+    for name, text in helps.items():
+        action = actions.add_parser(name, help=text)
+        action.add_argument("--root", default=ROOT, help=f"the data set's prefix (default: {ROOT})")
+        if name == "diff":
+            action.add_argument("before", help="name@latest, name@3 or name@3#id")
+        action.add_argument("snapshot", help="name@latest, name@3 or name@3#id")
+        if name == "diff":
+            action.add_argument(
+                "--limit", type=int, default=10, help="addresses of a kind that are named (default: 10)"
+            )
+            action.add_argument("--json", action="store_true", help="for a program, with every address")
+        if name == "report":
+            action.add_argument("--output", type=Path, default=Path("report.html"), help="file (default: report.html)")
+            action.add_argument("--clips", type=int, default=24, help="clips on the contact sheet (default: 24)")
+        if name == "verify":
+            action.add_argument("--frames", action="store_true", help=_FRAMES)
+        action.set_defaults(command=_dataset, action=name)
 
-    print({"show": show.show, "verify": show.verify}[chosen.action](chosen.root, chosen.snapshot))
+
+def _add_quarantine(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+    helps = {
+        "list": "every file in quarantine, with its reason",
+        "retry": "let the next `prepare` try the chosen files again",
+        "purge": "forget the records of files that are gone",
+    }
+    for name, text in helps.items():
+        action = actions.add_parser(name, help=text)
+        action.add_argument("--root", default=ROOT, help=f"the data set's prefix (default: {ROOT})")
+        kinds = [kind.value for kind in (*VideoErrorKind, *ListingErrorKind)]
+        action.add_argument(
+            "--kind", action="append", default=[], choices=kinds, metavar="KIND", help=f"only: {', '.join(kinds)}"
+        )
+        action.add_argument("--uri-prefix", default="", help="only files whose address begins so")
+        if name != "list":
+            action.add_argument("--dry-run", action="store_true", help="say what would be done and change nothing")
+        if name == "purge":
+            action.add_argument("--all", action="store_true", help="also of files that are still there")
+        action.set_defaults(command=_quarantine, action=name)
+
+
+def _dataset(chosen: argparse.Namespace) -> int:
+    from reelworks.curate import diff, report, show, verify
+
+    root, snapshot = chosen.root, chosen.snapshot
+    if chosen.action == "show":
+        print(show.show(root, snapshot))
+    elif chosen.action == "verify":
+        print(verify.verify(root, snapshot, chosen.frames))
+    elif chosen.action == "report":
+        chosen.output.write_text(report.report(root, snapshot, chosen.clips))
+        print(f"{chosen.output} holds the report on {snapshot}; it opens in any browser")
+    else:
+        found = diff.diff(root, chosen.before, snapshot)
+        print(diff.as_json(found) if chosen.json else diff.as_text(found, chosen.limit))
     return 0
 
 
 def _quarantine(chosen: argparse.Namespace) -> int:
-    from reelworks.curate.quarantine import list_quarantine
+    from reelworks.curate import quarantine
 
-    print(list_quarantine(chosen.root))
+    choice = quarantine.Choice(chosen.kind, chosen.uri_prefix)
+    if chosen.action == "list":
+        print(quarantine.list_quarantine(chosen.root, choice))
+    elif chosen.action == "retry":
+        print(quarantine.retry(chosen.root, choice, chosen.dry_run))
+    else:
+        print(quarantine.purge(chosen.root, choice, chosen.all, chosen.dry_run))
     return 0
 
 

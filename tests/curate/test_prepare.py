@@ -45,7 +45,9 @@ def test_a_run_accounts_for_every_source_and_a_rerun_does_nothing(
     assert first["committed"] == 1 and first["nondeterministic"] == 0
 
     assert f"12/12 sources, {first['clips']} clips" in capsys.readouterr().out
-    assert log.values[-1]["sources_done"] == 12
+    assert log.values[-1]["sources_done"] == log.values[-1]["index.done"] == 12
+    assert log.values[-1]["latents.bytes_written"] > 0 and first["bytes_read"] > first["bytes_written"] > 0
+    assert "prepare/report.html" in log.files
     for name in ("prepare/contact_sheet.png", "prepare/reconstructions.png"):
         assert Image.open(io.BytesIO(log.files[name])).width > 300
     assert "psnr_db" in log.files["prepare/reconstructions.json"].decode()

@@ -10,7 +10,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 
 from reelworks.errors import UserError
 from reelworks.models.captioner import Captioner
-from reelworks.models.processor_captioner import ProcessorCaptioner, open_captioner
+from reelworks.models.processor_captioner import ProcessorCaptioner, frames_digest, open_captioner
 from reelworks.models.small_captioner import CaptionerSize, create_captioner
 from reelworks.models.tokenizer import END, PAD, token_id, train_tokenizer
 
@@ -66,6 +66,14 @@ def test_the_class_decides_the_path(folder: Path, tmp_path: Path) -> None:
     size = CaptionerSize(vision_width=32, vision_depth=1, text_width=32, text_depth=1, num_heads=2, vocabulary=300)
     create_captioner(tmp_path, size, 4, ["a red circle"], seed=0)
     assert isinstance(open_captioner(tmp_path), Captioner)
+
+
+def test_a_captions_digest_can_be_had_without_the_weights(folder: Path, tmp_path: Path) -> None:
+    size = CaptionerSize(vision_width=32, vision_depth=1, text_width=32, text_depth=1, num_heads=2, vocabulary=300)
+    create_captioner(tmp_path, size, 4, ["a red circle"], seed=0)
+    for path in (folder, tmp_path):
+        digest, captioner = frames_digest(path), open_captioner(path)
+        assert [digest(clip(seed)) for seed in (0, 1)] == [captioner.read(clip(seed)).digest for seed in (0, 1)]
 
 
 def test_every_clip_gets_its_own_caption_in_any_company(folder: Path) -> None:

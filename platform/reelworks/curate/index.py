@@ -13,7 +13,7 @@ from reelworks import storage, video
 from reelworks.curate.chunk import Chunk, from_table, to_table
 from reelworks.curate.clips import clip_row
 from reelworks.curate.plan import Plan
-from reelworks.curate.quarantine import failure_of, quarantine
+from reelworks.curate.quarantine import failure_of, quarantine, read_if_there, stored_failure
 from reelworks.curate.shots import FALLBACK_FPS, Span, find_shots, spans_of
 from reelworks.curate.sources import open_source
 from reelworks.errors import ListingError, StorageError, StorageErrorKind, VideoError
@@ -30,15 +30,13 @@ def index_sources(table: pa.Table, plan: Plan) -> pa.Table:
 def index_source(chunk: Chunk, plan: Plan) -> list[Chunk]:
     """The chunks of one source, from its stored index where there is one; a terminal state is one chunk."""
     source_id = chunk.source.source_id
-    if chunk.has(plan.quarantine_key(source_id)):
-        record = storage.get_bytes(plan.uri(plan.quarantine_key(source_id)))
-        chunk.end("quarantined", failure_of(json.loads(record)))
+    if chunk.has(plan.quarantine_key(source_id)) and (failure := stored_failure(plan, source_id)):
+        chunk.end("quarantined", failure)
         return [chunk]
     uri = plan.uri(plan.index_key(source_id))
     try:
-        if chunk.has(plan.index_key(source_id)):
-            data = storage.get_bytes(uri)
-        else:
+        data = read_if_there(uri) if chunk.has(plan.index_key(source_id)) else None
+        if data is None:
             data = json.dumps(find_index(chunk, plan), sort_keys=True, separators=(",", ":")).encode()
             stored = storage.create_once(uri, data)
             chunk.add("nondeterministic", stored.data != data)

@@ -11,16 +11,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow.parquet as pq
 from PIL import Image, ImageDraw
 
-from reelworks import storage
-from reelworks.curate.clips import clip_frames
 from reelworks.curate.plan import Plan
-from reelworks.curate.shots import Span
-from reelworks.curate.snapshot import SnapshotRef, read_manifest, read_part
-from reelworks.curate.sources import Source, open_source
-from reelworks.schema import ClipRow
+from reelworks.curate.redecode import rows_frames
+from reelworks.curate.report import decode_rows, first_rows, report_of
+from reelworks.curate.snapshot import SnapshotRef, read_manifest
 from reelworks.video.quality import psnr_db
 
 if TYPE_CHECKING:
@@ -32,32 +28,21 @@ TEXT_PX = 300
 
 
 def draw(plan: Plan, run: Run, ref: SnapshotRef) -> dict[str, float]:
-    """Log the contact sheet and the reconstructions that the recipe asks for; the VAE's mean PSNR, if any."""
-    rows = first_rows(plan.recipe.root, ref)
+    """Log the report, the contact sheet and the reconstructions that the recipe asks for; the VAE's mean PSNR, if any.
+
+    The frames of the contact sheet are decoded once for both.
+    """
+    rows = first_rows(plan.recipe.root, read_manifest(plan.recipe.root, ref)[1])
     wanted = plan.recipe.pictures
-    if rows and wanted.contact_sheet:
-        cells = [(row_frames(plan, row), caption_lines(row)) for row in rows[: wanted.contact_sheet]]
+    clips = decode_rows(rows[: wanted.contact_sheet], plan.recipe.clips)
+    run.blob(report_of(plan.recipe.root, ref, clips).encode(), "prepare/report.html")
+    cells = [(clip.frames, caption_lines(clip.row)) for clip in clips if clip.frames is not None]
+    if cells:
         run.blob(contact_sheet(cells), "prepare/contact_sheet.png")
     later = [row for row in rows if row["start_s"] >= wanted.reconstruct_from_s]
     later.sort(key=lambda row: (row["source_uri"], row["start_s"]))
     chosen = later[:: max(1, len(later) // max(1, wanted.reconstructions))][: wanted.reconstructions]
     return reconstruct(plan, run, chosen) if chosen else {}
-
-
-def first_rows(root: str, ref: SnapshotRef) -> list[dict[str, Any]]:
-    """Rows of a snapshot's first part: a sample without a bias, for ids are hashes."""
-    parts = read_manifest(root, ref)[1]["parts"]
-    return pq.read_table(io.BytesIO(read_part(root, parts[0]))).to_pylist() if parts else []
-
-
-def row_frames(plan: Plan, row: Mapping[str, Any]) -> np.ndarray:
-    """The encoded frames (T, H, W, 3) of a snapshot's row, decoded again from its source."""
-    found = storage.head(row["source_uri"])
-    source = Source(row["source_uri"], row["source_etag"], found.size if found else 0)
-    clip = ClipRow(**{name: row[name] for name in ClipRow._fields})
-    # Times alone choose frames; the timestamps only name the clip.
-    span = Span(clip.start_s, clip.end_s, clip.native_num_frames, 0, 0)
-    return clip_frames(open_source(source), [clip], [span], plan.recipe.clips)[0]
 
 
 def caption_lines(row: Mapping[str, Any]) -> list[str]:
@@ -90,7 +75,7 @@ def reconstruct(plan: Plan, run: Run, rows: Sequence[Mapping[str, Any]]) -> dict
     vae = CausalVAE.load(resolve_model(plan.models["latents"]).path)
     pairs, table = [], []
     for row in rows:
-        frames = row_frames(plan, row)
+        frames = rows_frames([row], plan.recipe.clips)[0]
         with torch.no_grad():
             raw = vae.encode_chunks(to_pixels(torch.from_numpy(frames))[None], plan.recipe.vae.chunk_latents)
             again = to_frames(vae.decode_chunks(raw, plan.recipe.vae.chunk_latents))[0].numpy()  # (T, H, W, 3)

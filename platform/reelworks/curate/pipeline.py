@@ -11,6 +11,7 @@ import ray.data
 from ray.data import ActorPoolStrategy, Dataset, TaskPoolStrategy
 from ray.util.annotations import RayDeprecationWarning
 
+from reelworks.curate.board import told_actor, told_task
 from reelworks.curate.caption import CaptionActor
 from reelworks.curate.chunk import Chunk, from_table
 from reelworks.curate.encode import LatentActor
@@ -28,7 +29,7 @@ BLOCK_BYTES = 8 << 20
 ATTEMPTS = 3
 
 
-def build(plan: Plan) -> Dataset:
+def build(plan: Plan, board: Any) -> Dataset:
     """The pipeline as a numbered list; rows are URIs and spans until step 4, frames leave after step 7."""
     recipe, read = plan.recipe, plan.recipe.read
     tasks: dict[str, Any] = {
@@ -42,23 +43,31 @@ def build(plan: Plan) -> Dataset:
     clips = clips.map_batches(partial(list_chunks, plan=plan), **{**tasks, "compute": TaskPoolStrategy(size=1)})
     # 2. Probe and shots (1:N): a task for a handful of sources, since small files cost less than a task's start.
     clips = clips.repartition(target_num_rows_per_block=read.sources_per_task)
-    clips = clips.map_batches(partial(index_sources, plan=plan), batch_size=read.sources_per_task, **tasks)
+    clips = clips.map_batches(
+        partial(told_task("index", index_sources, board), plan=plan), batch_size=read.sources_per_task, **tasks
+    )
     # 3. Chunks apart (1:1): one film's chunks would otherwise be one block and run one after the other.
     clips = clips.repartition(target_num_rows_per_block=read.chunks_per_task)
     # 4. Decode, and what the pixels alone say (1:1).
-    clips = clips.map_batches(partial(decode_chunks, plan=plan), batch_size=read.chunks_per_task, **tasks)
+    clips = clips.map_batches(
+        partial(told_task("decode", decode_chunks, board), plan=plan), batch_size=read.chunks_per_task, **tasks
+    )
     # 5. Scores by models (1:1).
     for name, model in recipe.score_models.items():
         actors = _actors(plan, model.pool, name)
-        clips = clips.map_batches(ScoreActor, batch_size=model.chunks_per_call, **actors)
+        actor = told_actor(f"score_{name}", ScoreActor, board)
+        clips = clips.map_batches(actor, batch_size=model.chunks_per_call, **actors)
     # 6. Captions (1:1).
     if recipe.captioner:
         stage = recipe.captioner
-        clips = clips.map_batches(CaptionActor, batch_size=stage.chunks_per_call, **_actors(plan, stage.pool))
+        actor = told_actor("captions", CaptionActor, board)
+        clips = clips.map_batches(actor, batch_size=stage.chunks_per_call, **_actors(plan, stage.pool))
     # 7. Latents (1:1); frames end here.
-    clips = clips.map_batches(LatentActor, batch_size=recipe.vae.chunks_per_call, **_actors(plan, recipe.vae.pool))
+    actor = told_actor("latents", LatentActor, board)
+    clips = clips.map_batches(actor, batch_size=recipe.vae.chunks_per_call, **_actors(plan, recipe.vae.pool))
     # 8. Text embeddings (1:1).
-    return clips.map_batches(TextActor, batch_size=recipe.text.chunks_per_call, **_actors(plan, recipe.text.pool))
+    actor = told_actor("text", TextActor, board)
+    return clips.map_batches(actor, batch_size=recipe.text.chunks_per_call, **_actors(plan, recipe.text.pool))
 
 
 def _actors(plan: Plan, pool: Pool, score: str | None = None) -> dict[str, Any]:
@@ -73,8 +82,8 @@ def _actors(plan: Plan, pool: Pool, score: str | None = None) -> dict[str, Any]:
     }
 
 
-def finished_chunks(plan: Plan) -> Iterator[list[Chunk]]:
-    """Run the pipeline; chunks as they finish, in no particular order."""
+def finished_chunks(plan: Plan, board: Any) -> Iterator[list[Chunk]]:
+    """Run the pipeline; chunks as they finish, in no particular order. The board hears of every stage meanwhile."""
     context = ray.data.DataContext.get_current()
     before = context.target_max_block_size, context.enable_progress_bars
     context.target_max_block_size, context.enable_progress_bars = BLOCK_BYTES, False
@@ -82,7 +91,7 @@ def finished_chunks(plan: Plan) -> Iterator[list[Chunk]]:
         with warnings.catch_warnings():
             # Deprecated without a successor yet, and the only bound on restarts, which are endless by default.
             warnings.simplefilter("ignore", RayDeprecationWarning)
-            pipeline = build(plan)
+            pipeline = build(plan, board)
         for block in pipeline.iter_batches(batch_size=None, batch_format="pyarrow"):
             yield from_table(block)
     finally:

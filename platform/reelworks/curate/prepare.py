@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,18 +14,21 @@ from reelworks.curate.commit import Spool, commit, snapshot_rows, write_dropped,
 from reelworks.curate.encode import final_std
 from reelworks.curate.listing import listed_sources
 from reelworks.curate.plan import Plan, make_plan
-from reelworks.curate.progress import Progress
+from reelworks.curate.progress import Progress, ticking
+from reelworks.curate.quarantine import all_held
 from reelworks.curate.recipe import PrepareRecipe
 from reelworks.curate.selection import select
 from reelworks.curate.snapshot import SnapshotRef, newest_number, read_manifest
 from reelworks.errors import UserError
 
 if TYPE_CHECKING:
+    from reelworks.curate.board import Work
     from reelworks.tracking import Run
 
 
 def prepare(recipe: PrepareRecipe, run: Run) -> dict[str, Any]:
     """Bring the snapshot up to date with what lies under the recipe's prefixes; the counts of the end table."""
+    from reelworks.curate.board import new_board, read_board
     from reelworks.curate.pipeline import finished_chunks
 
     plan = make_plan(recipe)
@@ -36,13 +39,15 @@ def prepare(recipe: PrepareRecipe, run: Run) -> dict[str, Any]:
         raise UserError(
             f"there are no objects under {', '.join(recipe.sources)}", "upload videos, or name other prefixes"
         )
-    finished = newest_of(plan, listed.digest)
-    if finished:
-        ref, manifest = finished
+    newest = newest_of(plan, listed.digest)
+    if newest:
+        ref, manifest = newest
         print(f"prepare: snapshot {ref.name}@{ref.number} holds exactly these sources and settings; nothing to do")
         return {**manifest["counts"], **work_counts({}), "snapshot": str(ref), "committed": 0}
+    board = new_board()
     with tempfile.TemporaryDirectory(prefix="reelworks-") as folder:
-        return commit_chunks(plan, run, listed.count, finished_chunks(plan), Path(folder))
+        finished = finished_chunks(plan, board)
+        return commit_chunks(plan, run, listed.count, finished, Path(folder), lambda: read_board(board))
 
 
 def newest_of(plan: Plan, sources_digest: str) -> tuple[SnapshotRef, dict[str, Any]] | None:
@@ -56,24 +61,32 @@ def newest_of(plan: Plan, sources_digest: str) -> tuple[SnapshotRef, dict[str, A
         "fingerprints": dict(plan.fingerprints),
         "filters": plan.recipe.filters.model_dump(mode="json"),
     }
-    return (ref, manifest) if all(manifest.get(name) == value for name, value in wanted.items()) else None
+    same = all(manifest.get(name) == value for name, value in wanted.items())
+    # A source that `quarantine retry` released is tried again although nothing else has changed.
+    return (ref, manifest) if same and all_held(plan, manifest["quarantine"]) else None
 
 
 def commit_chunks(
-    plan: Plan, run: Run, total_sources: int, finished: Iterable[list[Chunk]], folder: Path
+    plan: Plan,
+    run: Run,
+    total_sources: int,
+    finished: Iterable[list[Chunk]],
+    folder: Path,
+    stages: Callable[[], Mapping[str, Work]] = dict,
 ) -> dict[str, Any]:
-    """Take in finished chunks as they come, then commit. Raises UserError where the latents are not final."""
-    progress, spool = Progress(total_sources, plan.recipe.progress_s, run), Spool(folder)
+    """Take in finished chunks as they come, then commit; `stages` says what each stage has done so far.
+
+    Raises UserError where the latents are not final.
+    """
+    progress, spool = Progress(total_sources, plan.recipe.progress_s, run, stages), Spool(folder)
     failures: list[dict[str, Any]] = []
-    for chunks in finished:
-        for chunk in chunks:
+    with ticking(progress):
+        for chunk in (chunk for chunks in finished for chunk in chunks):
             progress.add(chunk)
             progress.counts["passed_over"] += len(chunk.passed_over)
             spool.add(snapshot_rows(chunk, plan))
             if chunk.failure:
                 failures.append(failure_row(chunk))
-        progress.tick()
-    progress.tick(force=True)
     check_output(plan, progress)
     return commit_run(plan, run, progress, spool, failures)
 
@@ -90,6 +103,7 @@ def commit_run(
     results = {**content["counts"], **work_counts(progress.counts), "snapshot": str(ref), "committed": int(committed)}
     std = final_std(progress.counts)
     results |= {} if std is None else {"final_latents_std": std}
+    results |= progress.traffic()
     return results | draw(plan, run, ref)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,11 +64,17 @@ def read_manifest(root: str, reference: SnapshotRef | str) -> tuple[SnapshotRef,
 def read_snapshot(root: str, reference: SnapshotRef | str) -> Snapshot:
     """A snapshot with all its rows, every part checked against its digest."""
     ref, manifest = _open(root, str(reference))
-    tables = [pq.read_table(io.BytesIO(read_part(root, part))) for part in manifest["parts"]]
+    tables = list(read_tables(root, manifest["parts"]))
     clips = pa.concat_tables(tables) if tables else schema.CLIP.empty_table()
     if "likeness" not in clips.column_names:  # committed before clips had one
         clips = clips.append_column("likeness", pa.nulls(len(clips), pa.string()))
     return Snapshot(ref, manifest, clips.select(schema.CLIP.names).cast(schema.CLIP))
+
+
+def read_tables(root: str, parts: Sequence[dict[str, Any]], columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    """The rows of some parts, a table each, every part checked against its digest; only the named columns if any."""
+    for part in parts:
+        yield pq.read_table(io.BytesIO(read_part(root, part)), columns=None if columns is None else list(columns))
 
 
 def read_part(root: str, part: dict[str, Any]) -> bytes:

@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoTokenizer
 
 from reelworks.errors import UserError
-from reelworks.models.vision_input import VisionInput, load_layout, spread_frames, vision_input
+from reelworks.models.vision_input import VisionInput, VisionLayout, load_layout, spread_frames, vision_input
 
 # A caption's fingerprint contains the prompt: a changed text is a new key here, never an edit of an old one.
 PROMPTS: dict[str, str] = {
@@ -25,6 +25,17 @@ PROMPTS: dict[str, str] = {
 }
 FAMILIES = ("qwen2_vl", "qwen2_5_vl")
 IGNORED = -100  # the label that Transformers' losses leave out
+
+
+def read_layout(folder: Path | str) -> VisionLayout:
+    """How the captioner in a Transformers folder reads frames, without its weights."""
+    vision = AutoConfig.from_pretrained(folder).vision_config
+    return load_layout(Path(folder), vision.patch_size, vision.temporal_patch_size, vision.spatial_merge_size)
+
+
+def shown(frames: NDArray[np.uint8], layout: VisionLayout, times_s: Sequence[float] | None = None) -> VisionInput:
+    """What a captioner of this layout is given of a clip (T, H, W, 3), with its digest."""
+    return vision_input(spread_frames(frames, times_s, layout.num_frames), layout)
 
 
 class Captioner:
@@ -58,8 +69,7 @@ class Captioner:
         self.prompts = dict(prompts)
         self.max_new_tokens = max_new_tokens
         self.batch_size = batch_size
-        vision = config.vision_config
-        layout = load_layout(folder, vision.patch_size, vision.temporal_patch_size, vision.spatial_merge_size)
+        layout = read_layout(folder)
         self.layout = replace(layout, num_frames=num_frames or layout.num_frames)
 
     def save(self, folder: Path) -> None:
@@ -70,7 +80,7 @@ class Captioner:
 
     def read(self, frames: NDArray[np.uint8], times_s: Sequence[float] | None = None) -> VisionInput:
         """The patches of one clip (T, H, W, 3), its frames evenly spread over its time."""
-        return vision_input(spread_frames(frames, times_s, self.layout.num_frames), self.layout)
+        return shown(frames, self.layout, times_s)
 
     def caption(
         self,

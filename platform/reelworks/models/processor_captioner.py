@@ -5,7 +5,7 @@ prompts; LLaVA, SmolVLM, Gemma 3, InternVL and the rest come here.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from PIL import Image
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 
 from reelworks.errors import UserError
-from reelworks.models.captioner import FAMILIES, PROMPTS, Captioner
+from reelworks.models.captioner import FAMILIES, PROMPTS, Captioner, read_layout, shown
 from reelworks.models.vision_input import DEFAULT_NUM_FRAMES, spread_frames
 
 
@@ -29,6 +29,13 @@ class Pictures:
     """(T, H, W, 3)."""
     digest: str
     """sha256 of shape and pixels: what the caption is bound to."""
+
+
+def pictures_of(frames: NDArray[np.uint8], times_s: Sequence[float] | None, num_frames: int) -> Pictures:
+    """`num_frames` pictures of a clip (T, H, W, 3), evenly spread over its time."""
+    chosen = np.ascontiguousarray(spread_frames(frames, times_s, num_frames))
+    digest = hashlib.sha256(np.asarray(chosen.shape, np.int64).tobytes() + chosen.tobytes()).hexdigest()
+    return Pictures(chosen, digest)
 
 
 class ProcessorCaptioner:
@@ -59,9 +66,7 @@ class ProcessorCaptioner:
 
     def read(self, frames: NDArray[np.uint8], times_s: Sequence[float] | None = None) -> Pictures:
         """The pictures of one clip (T, H, W, 3), evenly spread over its time."""
-        chosen = np.ascontiguousarray(spread_frames(frames, times_s, self.num_frames))
-        digest = hashlib.sha256(np.asarray(chosen.shape, np.int64).tobytes() + chosen.tobytes()).hexdigest()
-        return Pictures(chosen, digest)
+        return pictures_of(frames, times_s, self.num_frames)
 
     def caption(
         self,
@@ -113,3 +118,11 @@ def open_captioner(
         raise UserError(f"no captioner in {path}: {error}", hint) from error
     kind = Captioner if family in FAMILIES else ProcessorCaptioner
     return kind(path, device, max_new_tokens=max_new_tokens, batch_size=batch_size)
+
+
+def frames_digest(path: Path | str) -> Callable[[NDArray[np.uint8]], str]:
+    """How the captioner of a Transformers folder ties a caption to a clip (T, H, W, 3); its weights aren't loaded."""
+    if AutoConfig.from_pretrained(path).model_type in FAMILIES:
+        layout = read_layout(path)
+        return lambda frames: shown(frames, layout).digest
+    return lambda frames: pictures_of(frames, None, DEFAULT_NUM_FRAMES).digest

@@ -22,9 +22,11 @@ from reelworks.storage.objects import (
     swap,
 )
 from reelworks.storage.ranged import RangedFile, open_ranged
+from reelworks.storage.traffic import Moved, moved
 
 __all__ = [
     "MARKER",
+    "Moved",
     "ObjectInfo",
     "RangedFile",
     "Stored",
@@ -40,6 +42,7 @@ __all__ = [
     "head",
     "is_committed",
     "list_objects",
+    "moved",
     "open_ranged",
     "presign",
     "split_uri",

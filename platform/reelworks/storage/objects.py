@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from reelworks.errors import StorageError, StorageErrorKind, UserError
 from reelworks.storage.client import s3, translated
+from reelworks.storage.traffic import count
 
 # S3 takes up to 5 GiB in one PUT; parts of 64 MiB keep memory flat and a retry cheap.
 PART_BYTES = 64 * 2**20
@@ -87,11 +88,13 @@ def get_bytes(uri: str, *, start: int | None = None, length: int | None = None, 
         extra["Range"] = f"bytes={first}-" + (str(first + length - 1) if length is not None else "")
     try:
         with translated(uri):
-            return s3().get_object(Bucket=bucket, Key=key, **extra)["Body"].read()
+            data: bytes = s3().get_object(Bucket=bucket, Key=key, **extra)["Body"].read()
     except StorageError as error:
         if error.message in ("InvalidRange", "416"):  # reading from the end onwards, as files allow
             return b""
         raise
+    count(read=len(data))
+    return data
 
 
 def get_file(uri: str, path: Path) -> str:
@@ -102,6 +105,7 @@ def get_file(uri: str, path: Path) -> str:
         for chunk in s3().get_object(Bucket=bucket, Key=key)["Body"].iter_chunks(2**20):
             digest.update(chunk)
             file.write(chunk)
+            count(read=len(chunk))
     return digest.hexdigest()
 
 
@@ -115,6 +119,7 @@ def create_once(uri: str, data: bytes) -> Stored:
     def put() -> Stored:
         with translated(uri):
             answer = s3().put_object(Bucket=bucket, Key=key, Body=data, IfNoneMatch="*")
+        count(written=len(data))
         return Stored(answer["ETag"].strip('"'), hashlib.sha256(data).hexdigest(), True, data)
 
     def read_back() -> Stored | None:
@@ -163,7 +168,9 @@ def swap(uri: str, etag: str, data: bytes) -> str | None:
 
     def put() -> str | None:
         with translated(uri):
-            return s3().put_object(Bucket=bucket, Key=key, Body=data, IfMatch=f'"{etag}"')["ETag"].strip('"')
+            stored = s3().put_object(Bucket=bucket, Key=key, Body=data, IfMatch=f'"{etag}"')["ETag"].strip('"')
+        count(written=len(data))
+        return stored
 
     for attempt in range(WRITE_ATTEMPTS):
         try:
@@ -233,7 +240,9 @@ def _read(uri: str) -> tuple[str, bytes] | None:
     try:
         with translated(uri):
             answer = s3().get_object(Bucket=bucket, Key=key)
-            return answer["ETag"].strip('"'), answer["Body"].read()
+            data = answer["Body"].read()
+            count(read=len(data))
+            return answer["ETag"].strip('"'), data
     except StorageError as error:
         if error.kind is StorageErrorKind.not_found and error.message != "NoSuchBucket":
             return None

@@ -1,0 +1,30 @@
+"""Frames of committed clips, decoded again from their sources."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from reelworks import storage
+from reelworks.curate.clips import ClipSpec, clip_frames
+from reelworks.curate.shots import Span
+from reelworks.curate.sources import Source, open_source
+from reelworks.errors import StorageError, StorageErrorKind
+from reelworks.schema import ClipRow
+
+
+def rows_frames(rows: Sequence[Mapping[str, Any]], spec: ClipSpec) -> list[np.ndarray]:
+    """Encoded frames uint8 (T, H, W, 3) of rows (schema.CLIP) of one source, 1:1.
+
+    Raises StorageError (`changed`, `not_found` where the source is another one now) and VideoError.
+    """
+    uri, etag = rows[0]["source_uri"], rows[0]["source_etag"]
+    found = storage.head(uri)
+    if found is None:
+        raise StorageError(StorageErrorKind.not_found, uri)
+    clips = [ClipRow(**{name: row[name] for name in ClipRow._fields}) for row in rows]
+    # Times alone choose frames; the timestamps only name the clip.
+    spans = [Span(clip.start_s, clip.end_s, clip.native_num_frames, 0, 0) for clip in clips]
+    return clip_frames(open_source(Source(uri, etag, found.size)), clips, spans, spec)

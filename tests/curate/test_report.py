@@ -1,0 +1,136 @@
+"""reelworks.curate.report, report_page, pictures: one file that shows a snapshot and trusts nobody's words."""
+
+from __future__ import annotations
+
+import base64
+import io
+import uuid
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from reelworks import cli, storage
+from reelworks.curate.distribution import of_classes, of_numbers
+from reelworks.curate.pictures import draw
+from reelworks.curate.plan import Plan, make_plan
+from reelworks.curate.report import picture_uri, report
+from reelworks.curate.report_page import Card, Page, render
+from reelworks.curate.snapshot import resolve_snapshot
+from tests.curate.conftest import Log, commit_inline, recipe_for, upload_world
+
+EVIL = "<script>alert(1)</script><img src='http://x/'>'\""
+
+
+@pytest.fixture(scope="module")
+def plan(s3_server: str, tmp_path_factory: pytest.TempPathFactory, models: dict[str, str]) -> Plan:
+    """A data set with one snapshot of a small shapeworld, hostile files among it."""
+    base = f"s3://reelworks/report-{uuid.uuid4().hex}"
+    upload_world(f"{base}/raw", num_videos=2)
+    recipe = recipe_for(f"{base}/data", f"{base}/raw/", models, pictures={"contact_sheet": 3})
+    commit_inline(recipe, tmp_path_factory.mktemp("spool") / "one")
+    return make_plan(recipe)
+
+
+class Tags(HTMLParser):
+    """Every tag of a page with its attributes; a page that isn't well formed loses some."""
+
+    def __init__(self, page: str):
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+    def named(self, name: str) -> list[dict[str, str | None]]:
+        return [attributes for tag, attributes in self.found if tag == name]
+
+
+def page(**changes: Any) -> str:
+    values: dict[str, Any] = {
+        "title": EVIL, "about": {"id": EVIL}, "counts": {"with_clips": 3, EVIL: 4},
+        "distributions": [of_numbers(EVIL, np.arange(99.0)), of_classes("size", {EVIL: 2})],
+        "quarantine": [{"uri": EVIL, "stage": "index", "kind": "corrupt", "message": EVIL}] * 201,
+        "changes": EVIL, "settings": {"models": {"latents": EVIL}},
+        "cards": [Card(EVIL, EVIL, EVIL, "", EVIL, {"short": EVIL, "original": None}, {EVIL: 0.5})],
+    }  # fmt: skip
+    return render(Page(**(values | changes)))
+
+
+def test_nobodys_words_become_markup() -> None:
+    tags = Tags(page())
+    assert tags.named("script") == [] and tags.named("img") == []
+    assert not [name for _, attributes in tags.found for name in attributes if name.startswith("on")]
+
+
+def test_the_quarantine_is_counted_whole_though_only_some_are_named() -> None:
+    text = page()
+    assert "and 1 more" in text and ">201<" in text
+    assert "No source is in quarantine" in page(quarantine=[])
+
+
+def test_dropped_clips_are_charted_by_reason() -> None:
+    text = page(counts={"with_clips": 1, "dropped": 5, "dropped_motion": 3, "dropped_duplicate": 2}, quarantine=[])
+    assert "clips dropped" in text and ">motion<" in text and ">duplicate<" in text
+
+
+def test_a_chart_has_a_bar_for_each_count_in_proportion() -> None:
+    text = page(distributions=[of_numbers("x", np.array([1.0] * 4 + [2.0]))], quarantine=[], counts={"a": 1}, cards=[])
+    heights = [float(rect["height"] or 0) for rect in Tags(text).named("rect")]
+    assert heights == [92.0, 23.0]
+
+
+def test_the_report_holds_the_snapshots_clips_charts_and_quarantine_and_asks_for_no_other_file(
+    plan: Plan, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "world.html"
+    arguments = ["world@latest", "--root", plan.recipe.root, "--clips", "3", "--output", str(out)]
+    assert cli.main(["dataset", "report", *arguments]) == 0
+    assert str(out) in capsys.readouterr().out
+    text = out.read_text()
+    tags = Tags(text)
+    pictures = [attributes["src"] or "" for attributes in tags.named("img")]
+    assert len(pictures) == 3
+    for picture in pictures:
+        data = base64.b64decode(picture.removeprefix("data:image/jpeg;base64,"))
+        assert picture.startswith("data:") and max(Image.open(io.BytesIO(data)).size) >= 128
+    addresses = [attributes.get(name) for _, attributes in tags.found for name in ("src", "href", "data", "srcset")]
+    assert {address for address in addresses if address} == set(pictures) and "@import" not in text
+    for heading in ("duration (s)", "encoded size", "aspect", "tokens", "hostile-truncated.mp4", "descriptive"):
+        assert heading in text
+    assert "What changed since" not in text  # it is the first
+
+
+def test_the_job_logs_the_page_that_the_command_writes(plan: Plan) -> None:
+    log = Log()
+    draw(plan, log, resolve_snapshot(plan.recipe.root, "world@1"))  # type: ignore[arg-type]
+    assert log.files["prepare/report.html"].decode() == report(plan.recipe.root, "world@1", 3)
+    assert Image.open(io.BytesIO(log.files["prepare/contact_sheet.png"])).width > 300
+
+
+def test_a_source_that_is_gone_costs_its_picture_and_not_the_report(
+    prefix: str, models: dict[str, str], tmp_path: Path
+) -> None:
+    upload_world(f"{prefix}/raw", num_videos=1, hostile=False)
+    recipe = recipe_for(f"{prefix}/data", f"{prefix}/raw/", models, captioner=None)
+    commit_inline(recipe, tmp_path / "one")
+    storage.delete_prefix(f"{prefix}/raw/")
+    upload_world(f"{prefix}/raw", num_videos=2, hostile=False)
+    commit_inline(recipe, tmp_path / "two")
+    storage.delete_prefix(f"{prefix}/raw/")
+    text = report(recipe.root, "world@2", 2)
+    assert text.count("overwritten or deleted since") == 2 and Tags(text).named("img") == []
+    assert "What changed since" in text and "1 added" in text
+
+
+def test_a_strip_shows_the_first_and_the_last_frame() -> None:
+    frames = np.zeros((9, 64, 32, 3), np.uint8)
+    frames[0], frames[-1] = 250, 120
+    data = base64.b64decode(picture_uri(frames).partition(",")[2])
+    strip = np.asarray(Image.open(io.BytesIO(data)))
+    assert strip.shape == (128, 256, 3)
+    assert (int(strip[64, 30, 0]), int(strip[64, 90, 0]), int(strip[64, 230, 0])) == pytest.approx((250, 0, 120), abs=4)

@@ -1,0 +1,175 @@
+"""reelworks.curate.verify: whatever is exchanged between a manifest and a frame's pixels is found."""
+
+from __future__ import annotations
+
+import io
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from reelworks import cli, storage
+from reelworks.curate.clips import ClipSpec
+from reelworks.curate.commit import content_of, parquet_bytes
+from reelworks.curate.plan import Plan, make_plan
+from reelworks.curate.redecode import rows_frames
+from reelworks.curate.snapshot import manifest_uri, read_manifest, read_snapshot
+from reelworks.curate.verify import captioner_digest, frame_problems, verify
+from reelworks.errors import UserError
+from tests.curate.conftest import commit_inline, recipe_for, upload_world
+from tests.curate.forged import commit_rows
+
+
+@pytest.fixture(scope="module")
+def plan(s3_server: str, tmp_path_factory: pytest.TempPathFactory, models: dict[str, str]) -> Plan:
+    """A data set with one snapshot of a few good videos; tests commit others after it and harm none of its objects."""
+    base = f"s3://reelworks/verify-{uuid.uuid4().hex}"
+    upload_world(f"{base}/raw", num_videos=3, hostile=False)
+    recipe = recipe_for(f"{base}/data", f"{base}/raw/", models)
+    commit_inline(recipe, tmp_path_factory.mktemp("spool") / "one")
+    return make_plan(recipe)
+
+
+def forge(plan: Plan, change: Callable[[list[dict[str, Any]]], None]) -> str:
+    """Commit another snapshot whose rows were changed by hand, with right digests from the manifest down."""
+    rows = read_snapshot(plan.recipe.root, "world@1").clips.to_pylist()
+    change(rows)
+    return str(commit_rows(plan, rows, content_of(read_manifest(plan.recipe.root, "world@1")[1])))
+
+
+def swap_field(name: str) -> Callable[[list[dict[str, Any]]], None]:
+    def change(rows: list[dict[str, Any]]) -> None:
+        other = next((row for row in rows if row[name] != rows[0][name]), rows[1])
+        rows[0][name], other[name] = other[name], rows[0][name]
+
+    return change
+
+
+def damage(uri: str, change: Callable[[bytearray], None]) -> Callable[[], None]:
+    """Change a stored object's bytes; call the result to put them back."""
+    data = bytearray(storage.get_bytes(uri))
+    changed = bytearray(data)
+    change(changed)
+    replace(uri, bytes(changed))
+    return lambda: replace(uri, bytes(data))
+
+
+def replace(uri: str, data: bytes) -> None:
+    found = storage.head(uri)
+    assert found and storage.swap(uri, found.etag, data)
+
+
+def flip_last(data: bytearray) -> None:
+    data[-1] ^= 1
+
+
+def test_a_sound_snapshot_is_right_down_to_its_frames(plan: Plan, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "are right" in verify(plan.recipe.root, "world@1")
+    assert cli.main(["dataset", "verify", "world@1", "--root", plan.recipe.root, "--frames"]) == 0
+    clips = read_snapshot(plan.recipe.root, "world@1").clips.num_rows
+    assert f"{clips} clips decoded again and their captions' frames equal" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("frames_digest", "captions or their frames are not those"),
+        ("caption_original", "holds something else"),
+        ("start_s", "is no span"),
+        ("source_etag", "is not|stands for several sources"),
+        ("captioner", None),
+    ],
+)
+def test_fields_swapped_between_two_rows_are_found(plan: Plan, name: str, told: str | None) -> None:
+    forged = forge(plan, swap_field(name))
+    if told is None:  # equal in all rows: nothing was swapped
+        assert "are right" in verify(plan.recipe.root, forged)
+        return
+    with pytest.raises(UserError, match=told):
+        verify(plan.recipe.root, forged)
+
+
+def test_tensors_swapped_between_two_rows_are_found(plan: Plan) -> None:
+    def change(rows: list[dict[str, Any]]) -> None:
+        latents = [next(t for t in row["tensors"] if t["name"] == "latents") for row in rows]
+        one, other = latents[0], next(t for t in latents if t["digest"] != latents[0]["digest"])
+        one["digest"], other["digest"] = other["digest"], one["digest"]
+
+    with pytest.raises(UserError, match="holds something else"):
+        verify(plan.recipe.root, forge(plan, change))
+
+
+def test_rows_left_out_are_found_by_the_counts(plan: Plan) -> None:
+    with pytest.raises(UserError, match="the manifest counts"):
+        verify(plan.recipe.root, forge(plan, lambda rows: rows.pop() and None))
+
+
+@pytest.mark.parametrize("stage", ["latents", "text", "captions", "index", "parts"])
+def test_a_changed_byte_in_any_kind_of_object_is_found(plan: Plan, stage: str) -> None:
+    uri = next(storage.list_objects(plan.uri(f"{stage}/"))).uri
+    if stage == "parts":
+        uri = plan.uri(read_manifest(plan.recipe.root, "world@1")[1]["parts"][0]["key"])
+    change = flip_last if stage in ("latents", "text", "parts") else exchange
+    restore = damage(uri, lambda data: change(data))
+    try:
+        with pytest.raises(UserError, match="damaged"):
+            verify(plan.recipe.root, "world@1")
+    finally:
+        restore()
+    assert "are right" in verify(plan.recipe.root, "world@1")
+
+
+def exchange(data: bytearray) -> None:
+    """A caption's digest, or a span's end, that is another one."""
+    if data[:4] == b"PAR1":
+        rows = pq.read_table(io.BytesIO(bytes(data))).to_pylist()
+        rows[0]["frames_digest"] = "0" * 64
+        data[:] = parquet_bytes(pa.Table.from_pylist(rows))
+    else:
+        data[:] = bytes(data).replace(b'"last_pts":', b'"last_pts":1')
+
+
+def test_a_parent_that_was_exchanged_is_found(plan: Plan) -> None:
+    newest = forge(plan, lambda rows: rows[0].update(fps=rows[0]["fps"] + 1))
+    restore = damage(manifest_uri(plan.recipe.root, "world", 1), lambda data: data.extend(b" "))
+    try:
+        with pytest.raises(UserError, match="its successor says"):
+            verify(plan.recipe.root, newest)
+    finally:
+        restore()
+
+
+def test_any_two_captions_that_were_bound_to_each_others_frames_are_found(plan: Plan) -> None:
+    snapshot = read_snapshot(plan.recipe.root, "world@1")
+    digest, spec = captioner_digest(snapshot.manifest), ClipSpec.model_validate(snapshot.manifest["clips"])
+    rows = snapshot.clips.to_pylist()
+    mine = [row for row in rows if row["source_id"] == rows[0]["source_id"]]
+    others = [row for row in rows if row["frames_digest"] != mine[0]["frames_digest"]]
+    assert frame_problems(mine, spec, digest)[0] == []
+    for other in others:
+        bound_wrong = [{**mine[0], "frames_digest": other["frames_digest"]}, *mine[1:]]
+        found, _ = frame_problems(bound_wrong, spec, digest)
+        assert len(found) == 1 and found[0].startswith(mine[0]["clip_id"])
+
+
+def test_clips_whose_source_was_overwritten_are_counted_as_not_checked(plan: Plan) -> None:
+    snapshot = read_snapshot(plan.recipe.root, "world@1")
+    digest, spec = captioner_digest(snapshot.manifest), ClipSpec.model_validate(snapshot.manifest["clips"])
+    gone = [{**snapshot.clips.to_pylist()[0], "source_etag": "0" * 32}]
+    found, done = frame_problems(gone, spec, digest)
+    assert found == [] and "not checked" in done
+
+
+def test_frames_of_a_row_are_those_that_were_encoded(plan: Plan) -> None:
+    row = read_snapshot(plan.recipe.root, "world@1").clips.to_pylist()[0]
+    (frames,) = rows_frames([row], plan.recipe.clips)
+    assert frames.dtype == np.uint8 and frames.shape == (row["num_frames"], row["height"], row["width"], 3)
+
+
+def test_without_a_captioner_there_is_nothing_that_frames_could_be_held_against() -> None:
+    with pytest.raises(UserError, match="leave out --frames"):
+        captioner_digest({"models": {}})
