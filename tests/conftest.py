@@ -21,6 +21,14 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     own.down(say=_silent)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_stack_of_a_person() -> Iterator[None]:
+    """Commands in tests never take the addresses of the stack that somebody left in the checkout."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("reelworks.cli.LOCAL_STACK", Path("no stack"))
+        yield
+
+
 @pytest.fixture(scope="session")
 def s3_server(stack: Stack) -> str:
     """A SeaweedFS with the buckets raw and reelworks, its address and credentials in the environment."""

@@ -44,6 +44,7 @@ def test_a_recipe_travels_by_its_path_in_the_jobs_folder_or_whole(jobs: Path, tm
 
 
 def test_the_local_stack_is_used_unless_a_cluster_is_named(jobs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "LOCAL_STACK", Path(".stack/env"))
     (jobs.parent / ".stack").mkdir()
     (jobs.parent / ".stack" / "env").write_text("RAY_API_SERVER_ADDRESS=http://here:1\nEXTRA=a=b\n")
     monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "http://there:2")

@@ -59,12 +59,15 @@ class Log:
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    return tiny_models(tmp_path_factory.mktemp("models"))
+
+
+def tiny_models(root: Path) -> dict[str, str]:
     """Folders of an untrained captioner, a text encoder and a VAE whose statistics fit its own latents."""
-    root = tmp_path_factory.mktemp("models")
     folders = {name: root / name for name in ("captioner", "other_captioner", "text", "vae", "other_vae")}
     size = CaptionerSize(vision_width=32, vision_depth=1, text_width=32, text_depth=1, num_heads=2, vocabulary=300)
     for seed, name in enumerate(("captioner", "other_captioner")):
-        folders[name].mkdir()
+        folders[name].mkdir(parents=True)
         create_captioner(folders[name], size, 4, CAPTIONS, seed=seed)
     _text_encoder(folders["text"])
     for seed, name in enumerate(("vae", "other_vae")):
