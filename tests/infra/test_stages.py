@@ -17,9 +17,9 @@ ROOT = Path(__file__).parents[2]
 MODULES = {
     "shapeworld": "reelworks.shapeworld.upload",
     "train_vae": "reelworks.train.vae_loop",
-    "train_captioner": "reelworks.train.captioner_loop",
+    "train_captioner": "reelworks.train.captioner_recipe",
     "prepare": "reelworks.curate.recipe",
-    "train_expander": "reelworks.train.expander_loop",
+    "train_expander": "reelworks.train.expander_recipe",
     "train_dit": "reelworks.train.dit_recipe",
     "evaluate": "reelworks.evaluate.loop",
 }

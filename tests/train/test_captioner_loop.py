@@ -18,9 +18,11 @@ from reelworks.models.captioner import Captioner
 from reelworks.models.expander import Expander
 from reelworks.shapeworld.clips import random_clips
 from reelworks.shapeworld.corpus import Item, make
-from reelworks.train.captioner_loop import TrainCaptionerRecipe, train_captioner
+from reelworks.train.captioner_loop import train_captioner
+from reelworks.train.captioner_recipe import TrainCaptionerRecipe
 from reelworks.train.captioner_worker import clip_batches
-from reelworks.train.expander_loop import TrainExpanderRecipe, train_expander
+from reelworks.train.expander_loop import train_expander
+from reelworks.train.expander_recipe import TrainExpanderRecipe
 from tests.own_ray import own_ray
 from tests.train.snapshots import write_snapshot
 

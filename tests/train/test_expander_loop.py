@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from reelworks.models.expander import Expander
 from reelworks.models.small_expander import ExpanderSize, create_expander
-from reelworks.train.expander_loop import TrainExpanderRecipe, caption_pairs
+from reelworks.train.expander_loop import caption_pairs
+from reelworks.train.expander_recipe import TrainExpanderRecipe
 from reelworks.train.expander_worker import measure, pair_batches
 from reelworks.train.finetune import FinetuneSpec
 from reelworks.train.prompt_noise import noisy_prompt

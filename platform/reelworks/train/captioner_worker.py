@@ -24,7 +24,7 @@ from reelworks.models.captioner import Captioner, num_parameters, training_batch
 from reelworks.models.vision_input import VisionInput
 from reelworks.shapeworld.parse import parse
 from reelworks.train.augment import view
-from reelworks.train.captioner_loop import TrainCaptionerRecipe
+from reelworks.train.captioner_recipe import TrainCaptionerRecipe
 from reelworks.train.described_clips import DescribedClip, clip_of_row
 from reelworks.train.finetune import finetune, quiet, write_files
 

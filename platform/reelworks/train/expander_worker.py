@@ -19,7 +19,7 @@ from reelworks.models.captioner import num_parameters
 from reelworks.models.expander import Expander, training_batch
 from reelworks.shapeworld.parse import parse
 from reelworks.shapeworld.prompts import evaluation_prompts
-from reelworks.train.expander_loop import TrainExpanderRecipe
+from reelworks.train.expander_recipe import TrainExpanderRecipe
 from reelworks.train.finetune import finetune, quiet, write_files
 from reelworks.train.prompt_noise import noisy_prompt
 
