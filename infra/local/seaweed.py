@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import sys
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,17 +92,24 @@ def create_buckets(names: list[str]) -> None:
                 s3().create_bucket(Bucket=name)
 
 
-def is_ready() -> bool:
-    """Whether the server answers, with these credentials, and can place a write."""
+def is_ready(data: Path, master_port: int) -> bool:
+    """Whether the server answers, with these credentials, and its master knows every volume that lies in `data`.
+
+    The gateway answers first: for seconds after a restart on a busy machine it finds no volume of what is stored.
+    """
     from reelworks.errors import StorageError
     from reelworks.storage.client import s3, translated
 
     try:
         with translated("s3://"):
             s3().list_buckets()
-    except StorageError:
+        with urllib.request.urlopen(f"http://127.0.0.1:{master_port}/dir/status", timeout=5) as answer:
+            topology = json.load(answer)["Topology"]
+    except (StorageError, OSError, ValueError):
         return False
-    return True
+    centers = topology["DataCenters"] or []
+    nodes = [node for center in centers for rack in center["Racks"] for node in rack["DataNodes"]]
+    return bool(nodes) and sum(node["Volumes"] for node in nodes) >= sum(1 for _ in data.glob("*.dat"))
 
 
 def remove_sockets(ports: dict[str, int]) -> None:

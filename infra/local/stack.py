@@ -190,7 +190,7 @@ class Stack:
     ) -> None:
         token = Path(environment["RAY_AUTH_TOKEN_PATH"])
         ready = {
-            "s3": seaweed.is_ready,
+            "s3": lambda: seaweed.is_ready(self.folder / "s3" / "data", self.state()["ports"]["master"]),
             "mlflow": lambda: servers.mlflow_is_ready(environment["MLFLOW_TRACKING_URI"]),
             "ray": lambda: servers.ray_is_ready(environment["RAY_DASHBOARD"], token),
         }

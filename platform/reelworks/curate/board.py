@@ -52,19 +52,19 @@ class Told:
     """Mixed in front of a stage's actor: tells the board what each call did. The board's handle is a class attribute,
     since Ray Data constructs the actor."""
 
-    stage: str
-    board: Any
+    told_stage: str
+    told_board: Any
 
     def __call__(self, table: pa.Table) -> pa.Table:
         with _measured() as measured:
             result: pa.Table = super().__call__(table)  # type: ignore[misc]  # the stage's actor
-        self.board.add.remote(self.stage, measured(result))
+        self.told_board.add.remote(self.told_stage, measured(result))
         return result
 
 
 def told_actor(stage: str, actor: type, board: Any) -> type:
     """A stage's actor that tells the board, under its own name: Ray's messages go on naming the stage."""
-    return type(actor.__name__, (Told, actor), {"stage": stage, "board": board})
+    return type(actor.__name__, (Told, actor), {"told_stage": stage, "told_board": board})
 
 
 def told_task(stage: str, work: Callable[[pa.Table, Plan], pa.Table], board: Any) -> Callable[..., pa.Table]:
