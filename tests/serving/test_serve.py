@@ -145,7 +145,7 @@ def test_the_jobs_of_a_killed_sampler_are_finished_by_the_next_one(deployed: Dep
 
 def test_samplers_follow_the_queue_up_and_down_and_lose_no_job(deployed: Deployed):
     client = deployed.client()
-    made = [client.videos.create(prompt=f"x {n}", extra_body={"steps": 120}).id for n in range(24)]
+    made = [client.videos.create(prompt=f"x {n}", extra_body={"steps": 120}).id for n in range(40)]
     most, deadline = 1, time.monotonic() + 180
     waiting = set(made)
     while waiting and time.monotonic() < deadline:
