@@ -125,7 +125,8 @@ def on_own_videos(stage: Stage, choices: Choices) -> Stage:
         ),
         "prepare": (f"sources=[{OWN_VIDEOS}]", "snapshot=videos", *captions),
         "prepare_footage": captions,
-        "train_expander": ("snapshot=videos@latest", "expect={}"),
+        # Videos without captions of their own have the captioner's short ones to learn from.
+        "train_expander": ("snapshot=videos@latest", "prompts=[original, short]", "expect={}"),
         "train_dit": (
             "snapshot=videos@latest",
             "previews=[]",
