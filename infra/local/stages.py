@@ -14,7 +14,7 @@ OWN_VIDEOS = "s3://raw/videos/"
 OWN_TRAINED, OWN_HELD_OUT = f"{OWN_VIDEOS}train/", f"{OWN_VIDEOS}eval/"
 # The VAE sees windows of the first half of the real clip (212 s); it is measured on the second.
 SECOND_HALF = ("pictures.reconstructions=12", "pictures.reconstruct_from_s=106")
-# Nothing is trained on this clip's latents: a VAE that is nine tenths shapeworld may spread them further than its own.
+# A VAE of minutes, on shapeworld or on a handful of videos, may spread the latents of a clip that it hardly saw.
 ANY_SPREAD = "vae.std_range=[0.1, 10]"
 
 
@@ -123,7 +123,7 @@ def on_own_videos(stage: Stage, choices: Choices) -> Stage:
             f"sources=[{mix % OWN_TRAINED}]",
             f"held_out.mixes=[{mix % held_out}]",
         ),
-        "prepare": (f"sources=[{OWN_VIDEOS}]", "snapshot=videos", *captions),
+        "prepare": (f"sources=[{OWN_VIDEOS}]", "snapshot=videos", ANY_SPREAD, *captions),
         "prepare_footage": captions,
         # Videos without captions of their own have the captioner's short ones to learn from.
         "train_expander": ("snapshot=videos@latest", "prompts=[original, short]", "expect={}"),
