@@ -67,3 +67,9 @@ def test_a_clip_that_no_pack_can_hold_is_named() -> None:
         plan_epoch([100, 500], 400, 0, 0, 1, 0.0)
     with pytest.raises(ValueError, match="can't fill"):
         plan_epoch([100], 400, 0, 0, 2, 0.0)
+
+
+def test_no_rank_is_left_without_a_clip_where_every_pack_holds_one() -> None:
+    plan = plan_epoch([480, 480, 480], 640, 0, 0, 2, 0.0)
+    packs = [pack for packs in plan.steps for pack in packs]
+    assert all(packs) and {index for pack in packs for index in pack} == {0, 1, 2}

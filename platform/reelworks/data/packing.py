@@ -109,8 +109,12 @@ def _close_gap(pack: list[int], room: int, rest: list[tuple[int, int]], lengths:
 
 
 def _share_with_empty(steps: list[list[list[int]]]) -> None:
-    """The last step may have fewer clips than packs: it gets some of the fullest packs of the step before."""
+    """The last step may have fewer clips than packs: it gets some of the fullest packs of the step before.
+
+    Where every pack holds one clip only, that clip is seen twice in this epoch: a rank without tokens can't take part.
+    """
     for pack in steps[-1]:
         if not pack:
             donors = [other for packs in steps[-2:] for other in packs]
-            pack.append(max(donors, key=lambda other: (len(other), other)).pop())
+            fullest = max(donors, key=lambda other: (len(other), other))
+            pack.append(fullest.pop() if len(fullest) > 1 else fullest[-1])
