@@ -27,14 +27,19 @@ TENSOR = pa.struct(
     ]
 )
 
+# Which clip a row is about, and where it lies in its source.
+SPAN = (
+    pa.field("clip_id", pa.string(), nullable=False),
+    pa.field("source_id", pa.string(), nullable=False),
+    pa.field("source_uri", pa.string(), nullable=False),
+    pa.field("source_etag", pa.string(), nullable=False),
+    pa.field("start_s", pa.float64(), nullable=False),
+    pa.field("end_s", pa.float64(), nullable=False),
+)
+
 CLIP = pa.schema(
     [
-        pa.field("clip_id", pa.string(), nullable=False),
-        pa.field("source_id", pa.string(), nullable=False),
-        pa.field("source_uri", pa.string(), nullable=False),
-        pa.field("source_etag", pa.string(), nullable=False),
-        pa.field("start_s", pa.float64(), nullable=False),
-        pa.field("end_s", pa.float64(), nullable=False),
+        *SPAN,
         pa.field("width", pa.int32(), nullable=False),  # encoded
         pa.field("height", pa.int32(), nullable=False),
         pa.field("native_width", pa.int32(), nullable=False),
@@ -57,12 +62,7 @@ CLIP = pa.schema(
 
 DROPPED = pa.schema(
     [
-        pa.field("clip_id", pa.string(), nullable=False),
-        pa.field("source_id", pa.string(), nullable=False),
-        pa.field("source_uri", pa.string(), nullable=False),
-        pa.field("source_etag", pa.string(), nullable=False),
-        pa.field("start_s", pa.float64(), nullable=False),
-        pa.field("end_s", pa.float64(), nullable=False),
+        *SPAN,
         pa.field("reason", pa.string(), nullable=False),  # the score that is out of bounds, or "duplicate"
         pa.field("value", pa.float64()),  # that score; null for a duplicate
         pa.field("duplicate_of", pa.string()),  # the clip that stays

@@ -13,8 +13,7 @@ from reelworks.curate.chunk import Chunk, from_table, to_table
 from reelworks.curate.plan import Plan
 
 if TYPE_CHECKING:
-    from reelworks.models.captioner import Captioner
-    from reelworks.models.processor_captioner import ProcessorCaptioner
+    from reelworks.models.clip_captioner import ClipCaptioner
 
 CAPTIONS = pa.schema(
     [
@@ -31,10 +30,10 @@ class CaptionActor:
 
     def __init__(self, plan: Plan):
         self.plan = plan
-        self._captioner: Captioner | ProcessorCaptioner | None = None
+        self._captioner: ClipCaptioner[Any] | None = None
 
     @property
-    def captioner(self) -> Captioner | ProcessorCaptioner:
+    def captioner(self) -> ClipCaptioner[Any]:
         """Loaded at first need: a resumed run whose captions are all there loads no model."""
         if self._captioner is None:
             import torch
@@ -71,7 +70,7 @@ class CaptionActor:
         """Describe the clips of a group of chunks together and store each chunk's captions."""
         stage = self.plan.recipe.captioner
         assert stage is not None
-        inputs: list[Any] = [self.captioner.read(frames) for chunk in group for frames in chunk.frames]
+        inputs = [self.captioner.read(frames) for chunk in group for frames in chunk.frames]
         texts = self.captioner.captions(inputs, stage.variants)
         first = 0
         for chunk in group:

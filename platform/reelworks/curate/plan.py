@@ -110,7 +110,7 @@ def _model(digest: str, pool: Pool) -> dict[str, Any]:
 
 
 def _prompts() -> dict[str, str]:
-    from reelworks.models.captioner import PROMPTS
+    from reelworks.models.clip_captioner import PROMPTS
 
     return dict(PROMPTS)
 

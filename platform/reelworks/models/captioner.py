@@ -4,7 +4,7 @@ Legend: B clips, L tokens of prompt and caption, N patches.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,9 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoTokenizer
 
 from reelworks.errors import UserError
+from reelworks.models.clip_captioner import PROMPTS, ClipCaptioner
 from reelworks.models.vision_input import VisionInput, VisionLayout, load_layout, spread_frames, vision_input
 
-# A caption's fingerprint contains the prompt: a changed text is a new key here, never an edit of an old one.
-PROMPTS: dict[str, str] = {
-    "short": "Caption this video briefly.",
-    "descriptive": "Describe this video in detail.",
-}
 FAMILIES = ("qwen2_vl", "qwen2_5_vl")
 IGNORED = -100  # the label that Transformers' losses leave out
 
@@ -38,7 +34,7 @@ def shown(frames: NDArray[np.uint8], layout: VisionLayout, times_s: Sequence[flo
     return vision_input(spread_frames(frames, times_s, layout.num_frames), layout)
 
 
-class Captioner:
+class Captioner(ClipCaptioner[VisionInput]):
     """A Transformers folder that turns frames into text; raises UserError where the folder holds no such model."""
 
     def __init__(
@@ -82,34 +78,19 @@ class Captioner:
         """The patches of one clip (T, H, W, 3), its frames evenly spread over its time."""
         return shown(frames, self.layout, times_s)
 
-    def caption(
-        self,
-        clips: Sequence[NDArray[np.uint8]],
-        times_s: Sequence[Sequence[float]] | None = None,
-        prompt: str = "descriptive",
-    ) -> list[str]:
-        """One caption a clip, for one of the prompts by name."""
-        times = [None] * len(clips) if times_s is None else times_s
-        inputs = [self.read(frames, at) for frames, at in zip(clips, times, strict=True)]
-        return self.captions(inputs, [prompt])[prompt]
+    def _shape(self, one: VisionInput) -> tuple[int, ...]:
+        return one.grid
 
-    @torch.inference_mode()
-    def captions(self, inputs: Sequence[VisionInput], prompts: Sequence[str]) -> dict[str, list[str]]:
-        """Prompt name → one caption a clip, in the order of `inputs`; the frames pass the vision tower once."""
-        found = {name: [""] * len(inputs) for name in prompts}
-        for group in same_shape(inputs, self.batch_size):
-            batch = [inputs[index] for index in group]
-            vision = self._see(batch)
-            for name in prompts:
-                for index, text in zip(group, self._write(batch, vision, name), strict=True):
-                    found[name][index] = text
-        return found
+    def _write(self, batch: Sequence[VisionInput], prompts: Sequence[str]) -> dict[str, list[str]]:
+        """The frames pass the vision tower once for all prompts."""
+        vision = self._see(batch)
+        return {name: self._answer(batch, vision, name) for name in prompts}
 
     def _see(self, batch: Sequence[VisionInput]) -> Any:
         patches, grids = vision_tensors(batch)
         return self.model.get_video_features(patches.to(self.device), grids.to(self.device), return_dict=True)
 
-    def _write(self, batch: Sequence[VisionInput], vision: Any, prompt: str) -> list[str]:
+    def _answer(self, batch: Sequence[VisionInput], vision: Any, prompt: str) -> list[str]:
         ids = prompt_ids(self.tokenizer, self.prompts[prompt], batch[0].num_tokens(self.layout.merge_size))
         tokens = torch.tensor([ids] * len(batch), device=self.device)  # (B, L)
         out = self.model.generate(
@@ -126,16 +107,6 @@ class Captioner:
 
     def _token_types(self, tokens: Tensor) -> Tensor:
         return 2 * (tokens == self.model.config.video_token_id).int()  # Transformers' code: 2 = video, 0 = text
-
-
-def same_shape(inputs: Sequence[VisionInput], batch_size: int) -> Iterator[list[int]]:
-    """Indices in batches of one grid each: no padding, so that a caption depends on its neighbours by rounding only."""
-    groups: dict[tuple[int, int, int], list[int]] = {}
-    for index, one in enumerate(inputs):
-        groups.setdefault(one.grid, []).append(index)
-    for grid in sorted(groups):
-        for start in range(0, len(groups[grid]), batch_size):
-            yield groups[grid][start : start + batch_size]
 
 
 def vision_tensors(batch: Sequence[VisionInput]) -> tuple[Tensor, Tensor]:

@@ -17,7 +17,8 @@ from PIL import Image
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 
 from reelworks.errors import UserError
-from reelworks.models.captioner import FAMILIES, PROMPTS, Captioner, read_layout, shown
+from reelworks.models.captioner import FAMILIES, Captioner, read_layout, shown
+from reelworks.models.clip_captioner import PROMPTS, ClipCaptioner
 from reelworks.models.vision_input import DEFAULT_NUM_FRAMES, spread_frames
 
 
@@ -38,7 +39,7 @@ def pictures_of(frames: NDArray[np.uint8], times_s: Sequence[float] | None, num_
     return Pictures(chosen, digest)
 
 
-class ProcessorCaptioner:
+class ProcessorCaptioner(ClipCaptioner[Pictures]):
     """A Transformers folder with a processor that turns pictures into text; UserError where it holds no such model."""
 
     def __init__(
@@ -68,34 +69,13 @@ class ProcessorCaptioner:
         """The pictures of one clip (T, H, W, 3), evenly spread over its time."""
         return pictures_of(frames, times_s, self.num_frames)
 
-    def caption(
-        self,
-        clips: Sequence[NDArray[np.uint8]],
-        times_s: Sequence[Sequence[float]] | None = None,
-        prompt: str = "descriptive",
-    ) -> list[str]:
-        """One caption a clip, for one of the prompts by name."""
-        times = [None] * len(clips) if times_s is None else times_s
-        inputs = [self.read(frames, at) for frames, at in zip(clips, times, strict=True)]
-        return self.captions(inputs, [prompt])[prompt]
+    def _shape(self, one: Pictures) -> tuple[int, ...]:
+        return one.frames.shape
 
-    @torch.inference_mode()
-    def captions(self, inputs: Sequence[Pictures], prompts: Sequence[str]) -> dict[str, list[str]]:
-        """Prompt name → one caption a clip, in the order of `inputs`. Clips of one size share a batch."""
-        found = {name: [""] * len(inputs) for name in prompts}
-        groups: dict[tuple[int, ...], list[int]] = {}
-        for index, one in enumerate(inputs):
-            groups.setdefault(one.frames.shape, []).append(index)
-        for same in groups.values():
-            for start in range(0, len(same), self.batch_size):
-                group = same[start : start + self.batch_size]
-                for name in prompts:
-                    texts = self._write([inputs[index] for index in group], self.prompts[name])
-                    for index, text in zip(group, texts, strict=True):
-                        found[name][index] = text
-        return found
+    def _write(self, batch: Sequence[Pictures], prompts: Sequence[str]) -> dict[str, list[str]]:
+        return {name: self._answer(batch, self.prompts[name]) for name in prompts}
 
-    def _write(self, batch: Sequence[Pictures], prompt: str) -> list[str]:
+    def _answer(self, batch: Sequence[Pictures], prompt: str) -> list[str]:
         content = [{"type": "image"}] * self.num_frames + [{"type": "text", "text": prompt}]
         asked = self.processor.apply_chat_template(
             [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
@@ -109,7 +89,7 @@ class ProcessorCaptioner:
 
 def open_captioner(
     path: Path | str, device: str | torch.device = "cpu", max_new_tokens: int = 96, batch_size: int = 64
-) -> Captioner | ProcessorCaptioner:
+) -> ClipCaptioner[Any]:
     """The captioner of a Transformers folder, whatever its class."""
     try:
         family = AutoConfig.from_pretrained(path).model_type

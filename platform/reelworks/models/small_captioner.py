@@ -7,7 +7,7 @@ import torch
 from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
 
 from reelworks.config import Section
-from reelworks.models.captioner import PROMPTS
+from reelworks.models.clip_captioner import PROMPTS
 from reelworks.models.tokenizer import END, PAD, VIDEO, VISION_END, VISION_START, token_id, train_tokenizer
 from reelworks.models.vision_input import VisionLayout
 
