@@ -45,10 +45,15 @@ class Served:
     ready_after_s: float = 0.0
 
 
-def config_with_port(source: Path, target: Path, port: int, expands: bool) -> str:
-    """Writes the Serve config with a loopback port, without an expander if there is none; the endpoint's base URL."""
+def config_with_port(source: Path, target: Path, running: int | None, expands: bool) -> str:
+    """Writes the Serve config for loopback, without an expander if there is none; the endpoint's base URL.
+
+    The port is that of a Serve that runs already, which keeps it; else the config's own, or a free one if it is taken.
+    """
     config = yaml.safe_load(source.read_text())
-    config["http_options"] = {**config.get("http_options", {}), "host": "127.0.0.1", "port": port}
+    own = int(config["http_options"]["port"])
+    port = running or (own if process.is_free(own) else process.free_ports(1)[0])
+    config["http_options"] |= {"host": "127.0.0.1", "port": port}
     if not expands:
         config["applications"][0]["args"]["expander"] = None
     target.write_text(yaml.safe_dump(config, sort_keys=False))
@@ -63,10 +68,9 @@ def serve_and_ask(demo: Demo, output: Path, num_videos: int) -> Served:
     from serving.keys import create_key
 
     dashboard, token = demo.environment["RAY_DASHBOARD"], Path(demo.environment["RAY_AUTH_TOKEN_PATH"]).read_text()
-    # A running Serve keeps the port that it was started with.
-    port = running_port(serve_status(dashboard, token)) or process.free_ports(1)[0]
+    running = running_port(serve_status(dashboard, token))
     config = ROOT / ".stack" / "serve.yaml"
-    served = Served(config_with_port(CONFIG, config, port, expands="train_expander" in demo.results))
+    served = Served(config_with_port(CONFIG, config, running, expands="train_expander" in demo.results))
     key = create_key("s3://reelworks/serving", "demo")
     (ROOT / ".stack" / "api_key").touch(mode=0o600)
     (ROOT / ".stack" / "api_key").write_text(key)

@@ -39,14 +39,21 @@ def free_ports(count: int) -> list[int]:
             held.close()
 
 
-def check_port_free(port: int, what: str) -> None:
-    """UserError if something listens on a port that was asked for."""
+def is_free(port: int) -> bool:
+    """Whether nothing listens on a loopback port."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise UserError(f"Port {port} for {what} is in use", "Stop what listens there") from error
+        except OSError:
+            return False
+        return True
+
+
+def check_port_free(port: int, what: str) -> None:
+    """UserError if something listens on a port that was asked for."""
+    if not is_free(port):
+        raise UserError(f"Port {port} for {what} is in use", "Stop what listens there")
 
 
 def start(command: list[str], log: Path, env: Mapping[str, str]) -> Process:
