@@ -6,6 +6,7 @@ import socket
 from pathlib import Path
 
 import yaml
+
 from infra.local.ask import config_with_port
 
 CONFIG = {"http_options": {"port": 0, "host": "0.0.0.0"}, "applications": [{"name": "a", "args": {"expander": {}}}]}
