@@ -9,14 +9,17 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from reelworks import schema, storage
+from reelworks.curate.chunk import Chunk
 from reelworks.curate.filters import Bounds, Filters
 from reelworks.curate.plan import make_plan
 from reelworks.curate.prepare import newest_of
+from reelworks.curate.recipe import PrepareRecipe
 from reelworks.curate.selection import Selection, select
 from reelworks.curate.snapshot import read_part, read_snapshot
 from reelworks.errors import UserError
@@ -122,11 +125,12 @@ def test_bounds_that_exclude_everything_are_refused() -> None:
         Bounds(min=3, max=2)
 
 
-def test_another_threshold_makes_another_snapshot_and_computes_nothing(
+def test_a_changed_threshold_recomputes_exactly_the_chunks_whose_survivors_changed(
     prefix: str, world: str, models: dict[str, str], tmp_path: Path
 ) -> None:
-    def recipe(**filters: Any) -> Any:
-        return recipe_for(prefix, world, models, captioner=None, filters=filters)
+    def recipe(**filters: Any) -> PrepareRecipe:
+        # A chunk_bytes that cuts the longer videos into several chunks.
+        return recipe_for(prefix, world, models, filters=filters, read={"chunk_bytes": 1 << 18})
 
     commit_inline(recipe(), tmp_path / "one")
     whole = read_snapshot(prefix, "world@1")
@@ -134,15 +138,37 @@ def test_another_threshold_makes_another_snapshot_and_computes_nothing(
     bound = (luma[1] + luma[2]) / 2
     stricter = recipe(luma={"min": bound})
     assert newest_of(make_plan(stricter), whole.manifest["sources_digest"]) is None
+    chunks = run_stages(make_plan(stricter))
+    changed = [chunk for chunk in chunks if chunk.passed_over]
+    assert sum(len(chunk.passed_over) for chunk in changed) == 2 and len(changed) < len(chunks)
+    assert work([chunk for chunk in chunks if not chunk.passed_over]) == dict.fromkeys(WORK, 0)
+    done = work(changed)
+    survivors = [one for chunk in changed for one in chunk.rows]
+    assert done["captioned_clips"] == done["encoded_clips"] == len(survivors)
+    assert done["decoded_frames"] == sum(one.num_frames for one in survivors)
+    assert (done["decoded_sources"], done["scored_clips"]) == (0, 0)
     assert work(run_stages(make_plan(stricter))) == dict.fromkeys(WORK, 0)
-    counts = commit_inline(stricter, tmp_path / "two")
-    assert (counts["clips"], counts["dropped"], counts["dropped_luma"]) == (whole.clips.num_rows - 2, 2, 2)
+    assert work(run_stages(make_plan(recipe()))) == dict.fromkeys(WORK, 0)
+
+
+def test_another_threshold_makes_another_snapshot_that_lists_what_it_dropped(
+    prefix: str, world: str, models: dict[str, str], tmp_path: Path
+) -> None:
+    def recipe(**filters: Any) -> PrepareRecipe:
+        return recipe_for(prefix, world, models, captioner=None, filters=filters)
+
+    commit_inline(recipe(), tmp_path / "one")
+    whole = read_snapshot(prefix, "world@1").clips
+    luma = sorted(dict(one)["luma"] for one in whole["scores"].to_pylist())
+    bound = (luma[1] + luma[2]) / 2
+    counts = commit_inline(recipe(luma={"min": bound}), tmp_path / "two")
+    assert (counts["clips"], counts["dropped"], counts["dropped_luma"]) == (whole.num_rows - 2, 2, 2)
     snapshot = read_snapshot(prefix, "world@2")
-    kept = {one["clip_id"]: one for one in snapshot.clips.to_pylist()}
-    assert all(one == kept.get(one["clip_id"], one) for one in whole.clips.to_pylist())
-    assert min(dict(one["scores"])["luma"] for one in kept.values()) > bound
     (gone,) = dropped_tables(prefix, snapshot.manifest)
-    assert {one["clip_id"] for one in gone.to_pylist()} == set(whole.clips["clip_id"].to_pylist()) - set(kept)
+    stays = pa.array([dict(one)["luma"] > bound for one in whole["scores"].to_pylist()])
+    columns = [name for name in whole.column_names if name != "tensors"]  # some lie in other objects
+    assert snapshot.clips.select(columns) == whole.filter(stays).select(columns)
+    assert gone["clip_id"].to_pylist() == whole.filter(pc.invert(stays))["clip_id"].to_pylist()
     with pytest.raises(UserError, match="drop all clips"):
         commit_inline(recipe(luma={"min": 256}), tmp_path / "three")
 
@@ -152,7 +178,7 @@ def test_a_score_model_adds_its_score_and_nothing_else_is_computed_again(
 ) -> None:
     from reelworks.models.frame_scorer import LabelScorer
 
-    def recipe(**changes: Any) -> Any:
+    def recipe(**changes: Any) -> PrepareRecipe:
         return recipe_for(prefix, world, models, captioner=None, **changes)
 
     commit_inline(recipe(), tmp_path / "one")
@@ -164,7 +190,6 @@ def test_a_score_model_adds_its_score_and_nothing_else_is_computed_again(
     assert done == dict.fromkeys(done, 0) | {"scored_clips": len(before)}
     bound = 0.5
     stricter = recipe(score_models={"nice": nice}, filters={"models": {"nice": {"max": bound}}})
-    assert work(run_stages(make_plan(stricter))) == dict.fromkeys(WORK, 0)
     scorer = LabelScorer(folder, "nice")
     expected = {
         clip.clip_id: scorer(frames[[0, -1]]).max() if len(frames) > 1 else scorer(frames).max()
@@ -190,32 +215,29 @@ def test_a_score_model_is_named_and_told_what_to_score(models: dict[str, str]) -
     refused("takes no label", score_models={"text": model | {"kind": "text_area"}})
 
 
-def test_early_filters_spare_the_models_and_change_no_snapshots_clips(
+def test_every_clip_is_scored_and_only_survivors_of_all_thresholds_reach_the_encoders(
     prefix: str, world: str, models: dict[str, str], tmp_path: Path
 ) -> None:
     nice = {"source": str(save_classifier(tmp_path / "model")), "label": "nice"}
 
-    def recipe(root: str, **filters: Any) -> Any:
-        return recipe_for(root, world, models, captioner=None, score_models={"nice": nice}, filters=filters)
+    def recipe(**filters: Any) -> PrepareRecipe:
+        return recipe_for(prefix, world, models, captioner=None, score_models={"nice": nice}, filters=filters)
 
-    commit_inline(recipe(f"{prefix}/all"), tmp_path / "all")
-    whole = read_snapshot(f"{prefix}/all", "world@1").clips
-    scores = [dict(one) for one in whole["scores"].to_pylist()]
-    luma, niceness = (sorted(one[name] for one in scores) for name in ("luma", "nice"))
+    found = score_rows(run_stages(make_plan(recipe(luma={"min": 256}))))
+    luma, niceness = (sorted(one[name] for one in found.values()) for name in ("luma", "nice"))
     bounds = {"luma": {"min": luma[2]}, "models": {"nice": {"max": niceness[-2]}}}
-    late = commit_inline(recipe(f"{prefix}/all", **bounds), tmp_path / "late")
-    early = commit_inline(recipe(f"{prefix}/early", **bounds, early=True), tmp_path / "early")
-    assert early["encoded_clips"] == early["clips"] == late["clips"] < whole.num_rows
-    counts = [{name: n for name, n in one.items() if name.startswith("dropped")} for one in (late, early)]
-    assert counts[0] == counts[1]
-    columns = [name for name in whole.column_names if name != "tensors"]  # these lie in other objects
-    kept = [read_snapshot(f"{prefix}/{root}", "world@latest").clips for root in ("all", "early")]
-    assert kept[0].select(columns) == kept[1].select(columns)
-    again = recipe(f"{prefix}/early", **bounds, early=True)
-    assert work(run_stages(make_plan(again))) == dict.fromkeys(WORK, 0)
-    one_more = recipe(f"{prefix}/early", **bounds | {"luma": {"min": luma[1]}}, early=True)
-    done = [chunk for chunk in run_stages(make_plan(one_more)) if chunk.counts.get("encoded_clips")]
-    assert len(done) <= 1 and not sum(chunk.counts.get("captioned_clips", 0) for chunk in done)
+    counts = commit_inline(recipe(**bounds), tmp_path / "one")
+    stays = {one for one, has in found.items() if has["luma"] >= luma[2] and has["nice"] <= niceness[-2]}
+    assert set(read_snapshot(prefix, "world@1").clips["clip_id"].to_pylist()) == stays
+    assert (counts["scored_clips"], counts["encoded_clips"]) == (0, len(stays))  # the first run scored all of them
+    assert (counts["dropped"], counts["dropped_luma"]) == (len(found) - len(stays), 2)
+
+
+def score_rows(chunks: list[Chunk]) -> dict[str, dict[str, float]]:
+    """clip id -> scores; of a run whose thresholds no clip passes."""
+    assert work(chunks)["encoded_clips"] == 0 and not any(chunk.rows for chunk in chunks)
+    assert work(chunks)["scored_clips"] == 2 * sum(len(chunk.passed_over) for chunk in chunks)  # pixels, the model
+    return {clip.row.clip_id: clip.scores for chunk in chunks for clip in chunk.passed_over}
 
 
 def test_copies_across_the_bucket_stay_once_and_the_largest_stays(

@@ -26,7 +26,7 @@ class Work:
     """What a stage did, in one call or in all of them; work that was repeated after a crash counts again."""
 
     sources: int = 0  # whose first chunk passed
-    clips: int = 0
+    clips: int = 0  # dropped ones included: else what is left would never come
     bytes_read: int = 0
     bytes_written: int = 0
     busy_s: float = 0.0  # of all workers together
@@ -89,7 +89,7 @@ def _measured() -> Iterator[Callable[[pa.Table], Work]]:
         after, chunks = storage.moved(), from_table(result)
         return Work(
             sources=sum(chunk.number == 0 for chunk in chunks),
-            clips=sum(len(chunk.rows) for chunk in chunks),
+            clips=sum(chunk.num_clips for chunk in chunks),
             bytes_read=after.read - before.read,
             bytes_written=after.written - before.written,
             busy_s=time.monotonic() - begun_s,

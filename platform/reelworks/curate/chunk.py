@@ -32,7 +32,7 @@ class Failure:
 
 
 class PassedOver(NamedTuple):
-    """A clip that an early filter dropped, with all that the snapshot's decision needs."""
+    """A clip that a threshold dropped, with all that the snapshot's decision needs."""
 
     row: ClipRow
     original: str | None
@@ -84,6 +84,11 @@ class Chunk:
         self.passed_over = [*self.passed_over, *(PassedOver(*(values[index] for values in mine)) for index in gone)]
         for values in (*mine, self.spans, self.tensors, self.frames):
             values[:] = [value for index, value in enumerate(values) if index not in gone]
+
+    @property
+    def num_clips(self) -> int:
+        """All clips, those included that no later stage works on."""
+        return len(self.rows) + len(self.passed_over)
 
     @property
     def clip_ids(self) -> list[str]:

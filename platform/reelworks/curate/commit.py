@@ -91,7 +91,7 @@ def _split(table: pa.Table, digits: int) -> Iterator[tuple[str, pa.Table]]:
 
 
 def snapshot_rows(chunk: Chunk, plan: Plan) -> list[dict[str, Any]]:
-    """The rows (schema.CLIP) of a finished chunk, of its passed over clips too: the snapshot's filters drop them."""
+    """The rows (schema.CLIP) of a finished chunk, of its passed over clips too: the selection counts them."""
     captioner = plan.fingerprints.get("captions")
     empty = [None] * len(chunk.rows)
     passed_over: list[dict[str, Any]] = [

@@ -30,7 +30,8 @@ class Bounds(Section):
 
 
 class Filters(Section):
-    """What a snapshot leaves out. Every score is stored, so another threshold makes another snapshot at no decode."""
+    """What a snapshot leaves out. Scores are stored for every clip; what a threshold drops is neither captioned nor
+    encoded, so a moved threshold recomputes exactly the chunks whose clips change, and no score."""
 
     duration_s: Bounds = Bounds()
     """Length of the clip in seconds; images are exempt."""
@@ -50,11 +51,6 @@ class Filters(Section):
     """Of clips whose perceptual hashes (384 bits) differ in at most so many bits, one stays: that with the most native
     pixels (width x height x frames), then the smallest clip_id. Copies re-encoded at a quarter of the pixels differ in
     up to 14 bits in footage and up to 28 in pictures of 32 px. Left out: copies stay."""
-
-    early: bool = False
-    """true: what a threshold drops is neither captioned nor encoded, which saves the models' time; a moved threshold
-    then recomputes the chunks whose clips change. false: all clips are, and a moved threshold recomputes nothing. The
-    snapshots hold the same clips."""
 
     def bounds(self) -> dict[str, Bounds]:
         """Score -> its bounds, for those that have any, in the order in which a clip's reason is looked for."""

@@ -10,7 +10,7 @@ from reelworks.curate.index import GONE
 from reelworks.curate.plan import Plan
 from reelworks.curate.quarantine import quarantine
 from reelworks.curate.score_models import find_scores
-from reelworks.curate.scores import chunk_key, score_chunk
+from reelworks.curate.scores import chunk_key, pass_over, score_chunk
 from reelworks.curate.sources import match_shot, open_source, read_sidecar
 from reelworks.errors import StorageError, VideoError
 
@@ -53,9 +53,11 @@ def read_frames(chunk: Chunk, plan: Plan) -> None:
 
 
 def needs_frames(chunk: Chunk, plan: Plan) -> bool:
-    """Whether a later stage lacks its result for the chunk; stored scores of models are taken in on the way."""
+    """Whether a later stage lacks its result for the chunk; stored scores of models, and then the thresholds, are
+    taken in on the way."""
     if not all(find_scores(chunk, plan, name) for name in plan.recipe.score_models):
         return True
+    pass_over(chunk, plan)
     stages = [stage for stage in ("captions", "latents") if stage in plan.fingerprints]
     return bool(chunk.rows) and not all(chunk.has(chunk_key(chunk, plan, stage)) for stage in stages)
 

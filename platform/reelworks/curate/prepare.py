@@ -83,7 +83,6 @@ def commit_chunks(
     with ticking(progress):
         for chunk in (chunk for chunks in finished for chunk in chunks):
             progress.add(chunk)
-            progress.counts["passed_over"] += len(chunk.passed_over)
             spool.add(snapshot_rows(chunk, plan))
             if chunk.failure:
                 failures.append(failure_row(chunk))
@@ -147,7 +146,7 @@ def work_counts(counts: Mapping[str, float]) -> dict[str, int]:
 
 def check_output(plan: Plan, progress: Progress) -> None:
     """Refuse to commit nothing, or latents that the VAE's statistics don't normalise. Raises UserError."""
-    if not progress.counts["clips_done"] + progress.counts["passed_over"]:
+    if not progress.counts["clips_done"]:
         raise UserError(
             f"no source gave a clip: {progress.source_counts()}",
             f"`reelworks quarantine list --root {plan.recipe.root}` says why files can't be used",

@@ -54,7 +54,7 @@ class Progress:
     def _add(self, chunk: Chunk) -> None:
         self._sources_done += 1 / chunk.count
         self.counts.update(chunk.counts)
-        self.counts["clips_done"] += len(chunk.rows)
+        self.counts["clips_done"] += chunk.num_clips
         source_id = chunk.source.source_id
         if chunk.number == 0:
             self.sources.add(chunk.source)

@@ -49,6 +49,7 @@ class ScoreActor:
         chunks = from_table(table)
         for chunk in (chunk for chunk in chunks if chunk.rows):
             self.score(chunk)
+            pass_over(chunk, self.plan)
         return to_table(chunks)
 
     def score(self, chunk: Chunk) -> None:
@@ -57,7 +58,6 @@ class ScoreActor:
             scores = [{self.name: self.score_clip(frames)} for frames in chunk.frames]
             key = chunk_key(chunk, self.plan, score_stage(self.name))
             read_scores(chunk, store_scores(chunk, self.plan, key, scores, [None] * len(scores)))
-            pass_over(chunk, self.plan)
 
     def score_clip(self, frames: np.ndarray) -> float:
         """One clip's score from frames uint8 (T, H, W, 3), evenly spread; a clip is a batch of its own."""
@@ -73,5 +73,4 @@ def find_scores(chunk: Chunk, plan: Plan, name: str) -> bool:
     if not chunk.has(key):
         return False
     read_scores(chunk, storage.get_bytes(plan.uri(key)))
-    pass_over(chunk, plan)
     return True

@@ -79,17 +79,20 @@ def score_chunk(chunk: Chunk, plan: Plan) -> None:
         likenesses = [clip_hash(frames) for frames in chunk.frames]
         data = store_scores(chunk, plan, key, [score_clip(frames) for frames in chunk.frames], likenesses)
     chunk.likenesses = read_scores(chunk, data)["likeness"].to_pylist()
-    pass_over(chunk, plan)
 
 
 def chunk_key(chunk: Chunk, plan: Plan, stage: str) -> str:
-    """Key of what a stage makes of the frames of a chunk's clips."""
+    """Key of what a stage makes of the frames of those clips of a chunk that are still worked on."""
     return plan.chunk_key(stage, chunk.clip_ids, chunk.source.source_id, chunk.number, chunk.count)
 
 
 def pass_over(chunk: Chunk, plan: Plan) -> None:
-    """With early filters, take the clips that a score known by now drops out of the work of the later stages."""
-    if not plan.recipe.filters.early or not chunk.rows:
+    """Take the clips that a threshold drops out of the work of the later stages, once all scores of all are known.
+
+    Not before: which clips a score model sees would depend on the thresholds, and its objects with them.
+    """
+    wanted = plan.recipe.score_models.keys()
+    if not plan.recipe.filters.bounds() or not chunk.rows or not wanted <= chunk.scores[0].keys():
         return
     rows = [
         {**row._asdict(), "scores": sorted(scores.items())}
