@@ -65,6 +65,19 @@ def test_a_model_that_is_not_registered_is_named(mlflow_server: str, name: str, 
         tracking.resolve_alias(name, alias)
 
 
+def test_runs_and_models_tell_which_snapshot_they_were_trained_on(mlflow_server: str) -> None:
+    snapshot = f"world@3#{'a' * 64}"
+    with tracking.start_run("tests-other", "trained", {}, {}) as run:
+        run.trains_on(snapshot)
+        assert f"run {run.id} (trained, RUNNING)" in {one.said for one in tracking.trained_on_snapshots()}
+        tracking.register("tests-trained", "s3://reelworks/checkpoints/c", run.id, tags={"snapshot": snapshot})
+    found = {one.said for one in tracking.trained_on_snapshots() if one.snapshot == snapshot}
+    assert found == {
+        f"run {run.id} (trained, FINISHED)",
+        "model tests-trained version 1 at s3://reelworks/checkpoints/c",
+    }
+
+
 def test_an_unreachable_server_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     nobody = f"http://127.0.0.1:{free_ports(1)[0]}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", nobody)

@@ -11,11 +11,13 @@ import sys
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 from reelworks.errors import ListingErrorKind, ReelworksError, UserError, VideoErrorKind
 
 LOCAL_STACK = Path(".stack/env")
 ROOT = "s3://reelworks/dataset"
+Actions: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # argparse has no public name for it
 _FRAMES = "also decode every clip again and hold its captions against what the captioner was shown"
 
 
@@ -47,13 +49,15 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--jobs", type=Path, default=Path("jobs"), help="folder of the job scripts (default: jobs)")
     run.set_defaults(command=_run)
 
-    _add_dataset(commands.add_parser("dataset", help="show, compare, report and check committed snapshots"))
+    dataset = commands.add_parser("dataset", help="show, compare, report and check committed snapshots; clean up")
+    actions = dataset.add_subparsers(required=True, metavar="ACTION")
+    _add_dataset(actions)
+    _add_upkeep(actions)
     _add_quarantine(commands.add_parser("quarantine", help="which files can't be used, and why; try them again"))
     return parser
 
 
-def _add_dataset(parser: argparse.ArgumentParser) -> None:
-    actions = parser.add_subparsers(required=True, metavar="ACTION")
+def _add_dataset(actions: Actions) -> None:
     helps = {
         "show": "what a snapshot holds: counts, distributions, some clips",
         "diff": "what changed from one snapshot to another",
@@ -77,6 +81,25 @@ def _add_dataset(parser: argparse.ArgumentParser) -> None:
         if name == "verify":
             action.add_argument("--frames", action="store_true", help=_FRAMES)
         action.set_defaults(command=_dataset, action=name)
+
+
+def _add_upkeep(actions: Actions) -> None:
+    gc = actions.add_parser("gc", help="remove what no kept snapshot and no recent run needs")
+    gc.add_argument(
+        "--keep", type=int, metavar="N", help="only the N newest snapshots of each name, and those trained on"
+    )
+    gc.add_argument(
+        "--older-than", type=float, default=7.0, metavar="DAYS", help="younger objects stay (default: 7 days)"
+    )
+    forget = actions.add_parser("forget", help="remove what was found about one video, and name who still holds it")
+    forget.add_argument("uri", help="its address: s3://bucket/key")
+    forget.add_argument(
+        "--left-out", action="store_true", help="the object stays in its bucket, but no recipe lists it any more"
+    )
+    for name, action in (("gc", gc), ("forget", forget)):
+        action.add_argument("--root", default=ROOT, help=f"the data set's prefix (default: {ROOT})")
+        action.add_argument("--delete", action="store_true", help="do it; without it nothing is changed")
+        action.set_defaults(command=_upkeep, action=name)
 
 
 def _add_quarantine(parser: argparse.ArgumentParser) -> None:
@@ -115,6 +138,17 @@ def _dataset(chosen: argparse.Namespace) -> int:
     else:
         found = diff.diff(root, chosen.before, snapshot)
         print(diff.as_json(found) if chosen.json else diff.as_text(found, chosen.limit))
+    return 0
+
+
+def _upkeep(chosen: argparse.Namespace) -> int:
+    from reelworks.curate import collect, forget
+
+    if chosen.action == "gc":
+        rules = collect.Rules(chosen.older_than * 86_400, chosen.keep, chosen.delete)
+        print(collect.gc(chosen.root, rules))
+    else:
+        print(forget.forget(chosen.root, chosen.uri, chosen.left_out, chosen.delete))
     return 0
 
 

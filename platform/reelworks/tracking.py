@@ -7,7 +7,7 @@ import os
 import socket
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +18,8 @@ from urllib.parse import urlsplit
 from reelworks.errors import UserError
 
 RUN_KEY = "reelworks.run_key"
+# Tag of a run, and of a version of a model: the snapshot, name@number#id, that it was trained on.
+SNAPSHOT = "snapshot"
 REACH_SECONDS = 5  # MLflow's own client would retry an unreachable server for minutes
 # Limits of MLflow's log-batch endpoint.
 PARAMS_A_BATCH = 100
@@ -35,11 +37,23 @@ class Registered:
 
 
 @dataclass(frozen=True)
+class Trained:
+    """A run or a version of a model, and the snapshot that it was trained on."""
+
+    snapshot: str
+    said: str  # for a person
+
+
+@dataclass(frozen=True)
 class Run:
     """A run that is open in MLflow; `resumed` when an earlier attempt of the same job opened it."""
 
     id: str
     resumed: bool = False
+
+    def trains_on(self, snapshot: str) -> None:
+        """Says which snapshot the run reads, so that `dataset gc` keeps it."""
+        _client().set_tag(self.id, SNAPSHOT, snapshot)
 
     def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
         """Logs numbers under their names at a step."""
@@ -134,6 +148,17 @@ def resolve_alias(name: str, alias_or_version: str | int) -> Registered:
     return Registered(name, int(version.version), version.source)
 
 
+def trained_on_snapshots() -> Iterator[Trained]:
+    """Every run and every version of a model that says which snapshot it was trained on; deleted ones say nothing."""
+    for version in _pages(_client().search_model_versions):
+        if SNAPSHOT in version.tags:
+            said = f"model {version.name} version {version.version} at {version.source}"
+            yield Trained(version.tags[SNAPSHOT], said)
+    experiments = [one.experiment_id for one in _pages(_client().search_experiments)]
+    for run in _pages(_client().search_runs, experiment_ids=experiments, filter_string=f"tags.{SNAPSHOT} LIKE '%'"):
+        yield Trained(run.data.tags[SNAPSHOT], f"run {run.info.run_id} ({run.info.run_name}, {run.info.status})")
+
+
 def history(run_id: str, name: str) -> list[tuple[float, float]]:
     """Every logged (step, value) of a metric, by step."""
     return sorted((float(one.step), float(one.value)) for one in _client().get_metric_history(run_id, name))
@@ -147,6 +172,11 @@ def artifact(run_id: str, name: str) -> bytes | None:
         return None
     with tempfile.TemporaryDirectory() as target:
         return Path(_client().download_artifacts(run_id, name, target)).read_bytes()
+
+
+def is_configured() -> bool:
+    """Whether a tracking server is named."""
+    return bool(os.environ.get("MLFLOW_TRACKING_URI"))
 
 
 def check_server() -> None:
@@ -207,6 +237,17 @@ def _log_params(run_id: str, params: Mapping[str, Any]) -> None:
     batch = [Param(name, str(value)[:LONGEST_PARAM]) for name, value in flat(params).items()]
     for first in range(0, len(batch), PARAMS_A_BATCH):
         _client().log_batch(run_id, params=batch[first : first + PARAMS_A_BATCH])
+
+
+def _pages(search: Callable[..., Any], **asked: Any) -> Iterator[Any]:
+    """All that a search of MLflow's client finds, page by page."""
+    token = None
+    while True:
+        page = search(page_token=token, **asked)
+        yield from page
+        token = page.token
+        if not token:
+            return
 
 
 def _uri() -> str:

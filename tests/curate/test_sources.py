@@ -24,7 +24,7 @@ from tests.curate.conftest import commit_inline, recipe_for, run_stages
 
 
 def info(key: str) -> ObjectInfo:
-    return ObjectInfo(f"s3://b/{key}", "b", key, f"etag-{key}", 1)
+    return ObjectInfo(f"s3://b/{key}", "b", key, f"etag-{key}", 1, 0.0)
 
 
 def paired(keys: list[str]) -> dict[str, str | None]:

@@ -5,6 +5,7 @@ import pytest
 
 from reelworks import storage
 from reelworks.errors import StorageError, StorageErrorKind, UserError
+from reelworks.storage import objects
 
 
 def test_split_uri_gives_bucket_and_key_and_refuses_other_addresses() -> None:
@@ -76,6 +77,20 @@ def test_missing_objects_are_told_apart_from_failures(prefix: str) -> None:
     with pytest.raises(StorageError) as caught:
         storage.get_bytes(f"{prefix}/none")
     assert caught.value.kind is StorageErrorKind.not_found
+
+
+def test_keys_are_deleted_in_as_many_requests_as_they_need_and_ages_follow_the_stores_clock(
+    prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(objects, "DELETED_AT_ONCE", 2)
+    for name in "abcd":
+        storage.create_once(f"{prefix}/{name}", b"x")
+    listed = list(storage.list_objects(f"{prefix}/"))
+    assert all(-2 < storage.clock_s(prefix) - one.modified_s < 60 for one in listed)
+    found = storage.head(listed[0].uri)
+    assert found and found.modified_s == listed[0].modified_s
+    storage.delete_keys(listed[0].bucket, [one.key for one in listed[:3]] + ["not/there"])
+    assert [one.key[-1] for one in storage.list_objects(f"{prefix}/")] == ["d"]
 
 
 def test_delete_prefix_removes_what_is_under_it_and_nothing_else(prefix: str) -> None:

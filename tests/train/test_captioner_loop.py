@@ -100,6 +100,9 @@ def test_captions_of_a_snapshot_become_a_registered_expander(prefix: str, ray_cl
     assert (results["steps"], results["clips"], results["pairs"]) == (4, 12, 12)
     registered = tracking.resolve_alias("test-expander", "champion")
     assert (registered.uri, registered.version) == (results["checkpoint"], results["model_version"])
+    trained = {one.said for one in tracking.trained_on_snapshots() if one.snapshot == results["snapshot"]}
+    model = f"model test-expander version {registered.version} at {registered.uri}"
+    assert trained == {f"run {run.id} (train_expander, FINISHED)", model}
     folder = storage.download_folder(registered.uri, tmp_path / "expander")
     assert Expander(folder, max_new_tokens=4).expand(["a red circle"], 0)[0]
 

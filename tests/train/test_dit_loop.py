@@ -104,6 +104,8 @@ def test_a_killed_worker_heals_and_the_run_ends_as_if_nothing_had_happened(
     assert not storage.is_committed(f"{state.step_uri(f'{prefix}/checkpoints/{run_id}', 4)}/state")
     config = read_config(folders[0], "dit")
     assert config["snapshot"].startswith("world@1#") and config["limits"]["max_tokens"] == 18
+    trained = {one.said for one in tracking.trained_on_snapshots() if one.snapshot == config["snapshot"]}
+    assert {f"run {one} (train_dit, FINISHED)" for one in (run_id, killed_id)} <= trained and len(trained) == 4
     pipeline = VideoPipeline.open(folders[0])
     assert pipeline.generate([pipeline.request("a red circle")])[0].shape == (8, 16, 16, 3)
     artifacts = tracking._client().list_artifacts(run_id, "previews/step-00000006")

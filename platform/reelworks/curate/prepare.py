@@ -17,6 +17,7 @@ from reelworks.curate.plan import Plan, make_plan
 from reelworks.curate.progress import Progress, ticking
 from reelworks.curate.quarantine import all_held
 from reelworks.curate.recipe import PrepareRecipe
+from reelworks.curate.runs import announced
 from reelworks.curate.selection import select
 from reelworks.curate.snapshot import SnapshotRef, newest_number, read_manifest
 from reelworks.errors import UserError
@@ -45,7 +46,7 @@ def prepare(recipe: PrepareRecipe, run: Run) -> dict[str, Any]:
         print(f"prepare: snapshot {ref.name}@{ref.number} holds exactly these sources and settings; nothing to do")
         return {**manifest["counts"], **work_counts({}), "snapshot": str(ref), "committed": 0}
     board = new_board()
-    with tempfile.TemporaryDirectory(prefix="reelworks-") as folder:
+    with announced(plan, run.id), tempfile.TemporaryDirectory(prefix="reelworks-") as folder:
         finished = finished_chunks(plan, board)
         return commit_chunks(plan, run, listed.count, finished, Path(folder), lambda: read_board(board))
 

@@ -44,6 +44,30 @@ def manifest_uri(root: str, name: str, number: int) -> str:
     return f"{root.rstrip('/')}/snapshots/{name}/{number}.json"
 
 
+def removed_uri(root: str, name: str, number: int) -> str:
+    """What `dataset gc` leaves of a manifest that it removes, its id and its parent's: so the chain still holds."""
+    return f"{root.rstrip('/')}/snapshots/{name}/{number}.removed"
+
+
+def list_snapshots(root: str) -> Iterator[tuple[str, int, storage.ObjectInfo]]:
+    """(name, number, its manifest's object) of every snapshot of a data set."""
+    prefix = f"{root.rstrip('/')}/snapshots/"
+    for found in storage.list_objects(prefix):
+        name, _, number = found.uri.removeprefix(prefix).removesuffix(".json").rpartition("/")
+        if name and number.isdigit():
+            yield name, int(number), found
+
+
+def read_link(root: str, name: str, number: int) -> tuple[str, str | None]:
+    """(id, parent's id) of a snapshot, also of one that `dataset gc` has removed. Raises StorageError."""
+    removed = removed_uri(root, name, number)
+    if storage.head(manifest_uri(root, name, number)) is None and storage.head(removed):
+        left = json.loads(storage.get_bytes(removed))
+        return left["id"], left["parent"]
+    data = storage.get_bytes(manifest_uri(root, name, number))
+    return sha256(data), json.loads(data)["parent"]
+
+
 def newest_number(root: str, name: str) -> int:
     """The highest committed number of a name; 0 where there is none."""
     listed = storage.list_objects(f"{root.rstrip('/')}/snapshots/{name}/")
@@ -94,6 +118,8 @@ def _open(root: str, reference: str) -> tuple[SnapshotRef, dict[str, Any]]:
     number = newest_number(root, name) if match["number"] == "latest" else int(match["number"])
     uri = manifest_uri(root, name, number)
     if number < 1 or storage.head(uri) is None:
+        if number and storage.head(removed_uri(root, name, number)):
+            raise UserError(f"{reference} under {root} was removed by `dataset gc`", "name a snapshot that was kept")
         raise UserError(f"there is no snapshot {reference} under {root}", "run prepare, or see the numbers there are")
     data = storage.get_bytes(uri)
     ref = SnapshotRef(name, number, sha256(data))

@@ -24,7 +24,7 @@ from reelworks.curate.commit import tally
 from reelworks.curate.index import GONE
 from reelworks.curate.plan import sha256
 from reelworks.curate.redecode import rows_frames
-from reelworks.curate.snapshot import SnapshotRef, manifest_uri, read_manifest, read_tables
+from reelworks.curate.snapshot import SnapshotRef, read_link, read_manifest, read_tables
 from reelworks.curate.tensors import locate
 from reelworks.curate.text import name_of
 from reelworks.errors import ReelworksError, StorageError, UserError, VideoError
@@ -90,13 +90,13 @@ def chain_problems(root: str, ref: SnapshotRef, manifest: Mapping[str, Any]) -> 
     parent = manifest["parent"]
     for number in range(ref.number - 1, 0, -1):
         try:
-            data = storage.get_bytes(manifest_uri(root, ref.name, number))
+            found, grandparent = read_link(root, ref.name, number)
         except StorageError as error:
             yield str(error)
             return
-        if sha256(data) != parent:
-            yield f"{ref.name}@{number} is {sha256(data)}, its successor says {parent}"
-        parent = json.loads(data)["parent"]
+        if found != parent:
+            yield f"{ref.name}@{number} is {found}, its successor says {parent}"
+        parent = grandparent
     if parent is not None:
         yield f"{ref.name}@1 says that it has a parent"
 

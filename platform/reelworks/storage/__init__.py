@@ -7,11 +7,14 @@ AWS_DEFAULT_REGION). Objects are named by `s3://bucket/key`.
 from reelworks.storage.checks import check_bucket, check_readable
 from reelworks.storage.folders import MARKER, download_folder, is_committed, upload_folder
 from reelworks.storage.objects import (
+    DELETED_AT_ONCE,
     ObjectInfo,
     Stored,
+    clock_s,
     create_file_once,
     create_once,
     delete,
+    delete_keys,
     delete_prefix,
     get_bytes,
     get_file,
@@ -25,6 +28,7 @@ from reelworks.storage.ranged import RangedFile, open_ranged
 from reelworks.storage.traffic import Moved, moved
 
 __all__ = [
+    "DELETED_AT_ONCE",
     "MARKER",
     "Moved",
     "ObjectInfo",
@@ -32,9 +36,11 @@ __all__ = [
     "Stored",
     "check_bucket",
     "check_readable",
+    "clock_s",
     "create_file_once",
     "create_once",
     "delete",
+    "delete_keys",
     "delete_prefix",
     "download_folder",
     "get_bytes",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,6 +18,8 @@ from reelworks.storage.traffic import count
 PART_BYTES = 64 * 2**20
 # A conflict of writers clears within milliseconds; a lost server doesn't within any number of tries.
 WRITE_ATTEMPTS = 5
+# The most keys that S3 takes in one request.
+DELETED_AT_ONCE = 1000
 
 T = TypeVar("T")
 
@@ -30,6 +33,7 @@ class ObjectInfo:
     key: str
     etag: str
     size: int
+    modified_s: float  # by the store's clock, in seconds since 1970
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,8 @@ def list_objects(prefix_uri: str, start_after: str | None = None) -> Iterator[Ob
         with translated(prefix_uri):
             page = s3().list_objects_v2(Bucket=bucket, Prefix=prefix, **token)
         for item in page.get("Contents", []):
-            yield ObjectInfo(f"s3://{bucket}/{item['Key']}", bucket, item["Key"], item["ETag"].strip('"'), item["Size"])
+            etag, modified_s = item["ETag"].strip('"'), item["LastModified"].timestamp()
+            yield ObjectInfo(f"s3://{bucket}/{item['Key']}", bucket, item["Key"], etag, item["Size"], modified_s)
         if not page.get("IsTruncated"):
             return
         token = {"ContinuationToken": page["NextContinuationToken"]}
@@ -74,7 +79,15 @@ def head(uri: str) -> ObjectInfo | None:
         if error.kind is StorageErrorKind.not_found:
             return None
         raise
-    return ObjectInfo(uri, bucket, key, answer["ETag"].strip('"'), answer["ContentLength"])
+    modified_s = answer["LastModified"].timestamp()
+    return ObjectInfo(uri, bucket, key, answer["ETag"].strip('"'), answer["ContentLength"], modified_s)
+
+
+def clock_s(uri: str) -> float:
+    """What time it is in the store of a bucket, in seconds since 1970: what ages of its objects are measured by."""
+    with translated(uri):
+        answer = s3().head_bucket(Bucket=split_uri(uri)[0])
+    return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"]).timestamp()
 
 
 def get_bytes(uri: str, *, start: int | None = None, length: int | None = None, etag: str | None = None) -> bytes:
@@ -202,13 +215,19 @@ def delete_prefix(uri: str) -> int:
     if not prefix:
         raise UserError(f"{uri} is a whole bucket", "Name a prefix to delete")
     keys = [item.key for item in list_objects(uri)]
-    for first in range(0, len(keys), 1000):  # S3 takes at most 1,000 keys a request
-        batch = [{"Key": key} for key in keys[first : first + 1000]]
+    delete_keys(bucket, keys)
+    return len(keys)
+
+
+def delete_keys(bucket: str, keys: Sequence[str]) -> None:
+    """Removes objects of a bucket; those that are gone already don't matter."""
+    for first in range(0, len(keys), DELETED_AT_ONCE):
+        batch = [{"Key": key} for key in keys[first : first + DELETED_AT_ONCE]]
+        uri = f"s3://{bucket}/{batch[0]['Key']}"
         with translated(uri):
             answer = s3().delete_objects(Bucket=bucket, Delete={"Objects": batch, "Quiet": True})
         if answer.get("Errors"):
             raise StorageError(StorageErrorKind.storage, uri, f"{len(answer['Errors'])} objects were not deleted")
-    return len(keys)
 
 
 def presign(uri: str, seconds: int) -> str:

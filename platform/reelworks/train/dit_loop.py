@@ -37,6 +37,7 @@ def train_dit(recipe: TrainDiTRecipe, run: tracking.Run) -> dict[str, Any]:
     The same recipe with the same run goes on from its newest checkpoint. UserError for what the recipe gets wrong.
     """
     setup = prepare_setup(recipe, run.id)
+    run.trains_on(setup.snapshot)
     with tempfile.TemporaryDirectory() as folder:
         workers = recipe.workers
         result: dict[str, Any] = fit(
@@ -50,7 +51,7 @@ def train_dit(recipe: TrainDiTRecipe, run: tracking.Run) -> dict[str, Any]:
             Path(folder),
         )
     if recipe.register_as is not None:
-        tags = {"snapshot": setup.snapshot, "step": str(result["steps"])}
+        tags = {tracking.SNAPSHOT: setup.snapshot, "step": str(result["steps"])}
         result["version"] = tracking.register(recipe.register_as, result["checkpoint"], run.id, tags=tags)
     return result
 

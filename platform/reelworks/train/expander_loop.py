@@ -26,6 +26,7 @@ def train_expander(recipe: TrainExpanderRecipe, run: Any) -> dict[str, Any]:
 
     quiet()
     reference = resolve_snapshot(recipe.dataset, recipe.snapshot)
+    run.trains_on(str(reference))
     columns = [f"caption_{name}" for name in (*recipe.prompts, "descriptive")]
     rows = read_snapshot(recipe.dataset, reference).clips.select(columns).to_pylist()
     pairs = caption_pairs(rows, recipe.prompts)
@@ -56,7 +57,7 @@ def train_expander(recipe: TrainExpanderRecipe, run: Any) -> dict[str, Any]:
             max_failures=workers.max_failures,
             storage_path=Path(folder),
         )
-    version = tracking.register(recipe.registered_name, uri, run.id)
+    version = tracking.register(recipe.registered_name, uri, run.id, tags={tracking.SNAPSHOT: str(reference)})
     counts = {"snapshot": str(reference), "clips": len(rows), "pairs": len(pairs)}
     return {**counts, **trained, "model_version": version, "checkpoint": uri}
 
