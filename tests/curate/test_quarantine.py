@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,10 +66,8 @@ def test_a_retried_file_is_tried_again_and_its_attempts_are_counted_on(poisoned:
 
 def test_a_retried_file_that_can_be_read_now_enters_the_data_set(poisoned: Plan) -> None:
     (good,) = (one for one in list_sources(poisoned.recipe.sources) if one.uri.endswith("good.mp4"))
-    # As a decoder that was killed three times leaves it: the index knows it as terminal.
-    failure = quarantine(poisoned, Chunk(good, []), "index", VideoError(VideoErrorKind.crashed, "died"))
-    index = json.dumps({"state": "quarantined", "failure": vars(failure)}).encode()
-    storage.create_once(poisoned.uri(poisoned.index_key(good.source_id)), index)
+    # As a decoder that was killed three times leaves it.
+    quarantine(poisoned, Chunk(good, []), "index", VideoError(VideoErrorKind.crashed, "died"))
     assert cut(poisoned)["good.mp4"].state == "quarantined"
     assert records(poisoned)["good.mp4"]["attempts"] == 3
     retry(poisoned.recipe.root, Choice(uri_prefix=good.uri))
@@ -106,6 +107,57 @@ def test_a_retry_while_a_run_has_listed_the_record_already_does_not_fail_the_run
     assert (chunk.state, records(poisoned)["empty.mp4"]["attempts"]) == ("quarantined", 2)
 
 
+@contextmanager
+def called_before(step: int, meanwhile: Callable[[], object]) -> Iterator[None]:
+    """Calls something once, before the step-th request to the bucket that the block makes; or after all of them."""
+    steps, called = iter(range(step)), False
+    with pytest.MonkeyPatch.context() as patch:
+        real = {name: getattr(storage, name) for name in ("get_bytes", "create_once", "delete", "list_objects")}
+
+        def call(name: str, *arguments: Any, **options: Any) -> Any:
+            nonlocal called
+            if next(steps, None) is None and not called:
+                called = True
+                patch.undo()
+                meanwhile()
+            return real[name](*arguments, **options)
+
+        for name in real:
+            patch.setattr(storage, name, partial(call, name))
+        yield
+    if not called:
+        meanwhile()
+
+
+STEPS = range(7)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_retry_in_the_middle_of_a_worker_leaves_a_record_or_a_source_that_is_tried_again(
+    poisoned: Plan, step: int
+) -> None:
+    (bad,) = (one for one in list_sources(poisoned.recipe.sources) if one.uri.endswith("bad-1.mp4"))
+    with called_before(step, lambda: retry(poisoned.recipe.root, Choice())):
+        assert index_source(Chunk(bad, []), poisoned)[0].state == "quarantined"
+    tried_again = "bad-1.mp4" not in records(poisoned)
+    (chunk,) = index_source(Chunk(bad, StoredKeys(poisoned).of(bad.source_id)), poisoned)
+    assert chunk.state == "quarantined"
+    assert records(poisoned)["bad-1.mp4"]["attempts"] == 1 + tried_again
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_worker_in_the_middle_of_a_retry_leaves_a_record_or_a_source_that_is_tried_again(
+    poisoned: Plan, step: int
+) -> None:
+    cut(poisoned)
+    (bad,) = (one for one in list_sources(poisoned.recipe.sources) if one.uri.endswith("bad-1.mp4"))
+    listed = StoredKeys(poisoned).of(bad.source_id)
+    with called_before(step, lambda: index_source(Chunk(bad, listed), poisoned)):
+        retry(poisoned.recipe.root, Choice(uri_prefix=bad.uri))
+    (chunk,) = index_source(Chunk(bad, StoredKeys(poisoned).of(bad.source_id)), poisoned)
+    assert chunk.state == "quarantined" and records(poisoned)["bad-1.mp4"]["attempts"] in (1, 2)
+
+
 def test_purge_forgets_what_is_gone_or_overwritten_and_keeps_the_rest(poisoned: Plan) -> None:
     root, raw = poisoned.recipe.root, poisoned.recipe.sources[0]
     cut(poisoned)
@@ -118,7 +170,7 @@ def test_purge_forgets_what_is_gone_or_overwritten_and_keeps_the_rest(poisoned: 
     assert len(records(poisoned)) == 3
     assert purge(root, Choice()).startswith("2 sources (not_video 2) were forgotten")
     assert set(records(poisoned)) == {"empty.mp4"}
-    assert len(keys(poisoned, "retried")) == 1 and len(keys(poisoned, "index")) == 2
+    assert len(keys(poisoned, "retried")) == 1 and len(keys(poisoned, "index")) == 1
     purge(root, Choice(), everything=True)
     assert (keys(poisoned, "retried"), keys(poisoned, "quarantine"), len(keys(poisoned, "index"))) == ([], [], 1)
     cut(poisoned)

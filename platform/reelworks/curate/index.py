@@ -13,7 +13,7 @@ from reelworks import storage, video
 from reelworks.curate.chunk import Chunk, from_table, to_table
 from reelworks.curate.clips import clip_row
 from reelworks.curate.plan import Plan
-from reelworks.curate.quarantine import failure_of, quarantine, read_if_there, stored_failure
+from reelworks.curate.quarantine import quarantine, read_if_there, stored_failure
 from reelworks.curate.shots import FALLBACK_FPS, Span, find_shots, spans_of
 from reelworks.curate.sources import open_source
 from reelworks.errors import ListingError, StorageError, StorageErrorKind, VideoError
@@ -28,7 +28,7 @@ def index_sources(table: pa.Table, plan: Plan) -> pa.Table:
 
 
 def index_source(chunk: Chunk, plan: Plan) -> list[Chunk]:
-    """The chunks of one source, from its stored index where there is one; a terminal state is one chunk."""
+    """The chunks of one source, from its stored index or its quarantine's record; a terminal state is one chunk."""
     source_id = chunk.source.source_id
     if chunk.has(plan.quarantine_key(source_id)) and (failure := stored_failure(plan, source_id)):
         chunk.end("quarantined", failure)
@@ -42,9 +42,9 @@ def index_source(chunk: Chunk, plan: Plan) -> list[Chunk]:
             chunk.add("nondeterministic", stored.data != data)
             data = stored.data
     except (VideoError, ListingError) as error:
-        stage = "list" if isinstance(error, ListingError) else "index"
-        failed = {"state": "quarantined", "failure": asdict(quarantine(plan, chunk, stage, error))}
-        storage.create_once(uri, json.dumps(failed, sort_keys=True, separators=(",", ":")).encode())
+        # The record alone says so. With an index object that said it too, a `retry` between the two writes would leave
+        # a source in quarantine that has no record.
+        quarantine(plan, chunk, "list" if isinstance(error, ListingError) else "index", error)
         return [chunk]
     except StorageError as error:
         if error.kind not in GONE:
@@ -92,9 +92,6 @@ def cut_chunks(spans: list[Span], frame_bytes: int, chunk_bytes: int) -> list[li
 
 def chunks_of(chunk: Chunk, index: dict[str, Any], plan: Plan) -> list[Chunk]:
     """The chunks that an index object describes; spans too small for one patch have no row."""
-    if index["state"] == "quarantined":
-        chunk.end("quarantined", failure_of(index["failure"]))
-        return [chunk]
     chunk.shots = index["shots"]
     size = (index["height"], index["width"], index["fps"], Fraction(index["time_base"]))
     found = []

@@ -1,6 +1,7 @@
 """Files that can't be used: one record each, with the reason, kept beside the data set.
 
-`quarantine/<index fingerprint>/<source_id>` is the record; `retried/…/<source_id>/<attempts>` holds the records that
+`quarantine/<index fingerprint>/<source_id>` is the record, and the source is in quarantine exactly while it is there:
+one object, so that no two writers can leave it half in. `retried/…/<source_id>/<attempts>` holds the records that
 `reelworks quarantine retry` took away, so that the next record counts on from them.
 """
 
@@ -59,8 +60,8 @@ class Choice:
         return (not self.kinds or kind in self.kinds) and uri.startswith(self.uri_prefix)
 
 
-def quarantine(plan: Plan, chunk: Chunk, stage: str, error: VideoError | ListingError) -> Failure:
-    """End a source with a record of why, and return it; the first record of a source stands."""
+def quarantine(plan: Plan, chunk: Chunk, stage: str, error: VideoError | ListingError) -> None:
+    """End a source with a record of why; the first record of a source stands."""
     key = plan.quarantine_key(chunk.source.source_id)
     # What a file says about itself is said at once; a decoder that died or hung was given fresh ones.
     attempts = Limits().attempts if error.kind in (VideoErrorKind.timeout, VideoErrorKind.crashed) else 1
@@ -76,9 +77,7 @@ def quarantine(plan: Plan, chunk: Chunk, stage: str, error: VideoError | Listing
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     stored = storage.create_once(plan.uri(key), json.dumps(record, sort_keys=True).encode())
-    failure = failure_of(json.loads(stored.data))
-    chunk.end("quarantined", failure)
-    return failure
+    chunk.end("quarantined", failure_of(json.loads(stored.data)))
 
 
 def attempts_before(history_uri: str) -> int:
@@ -151,10 +150,9 @@ def retry(root: str, choice: Choice, dry_run: bool = False) -> str:
 
 
 def _release(record: Record) -> None:
-    """History first, record last: at any moment a source is in quarantine with a record, or not at all."""
+    """History first: a run that begins in between finds the record, or how often the source was tried."""
     history = f"{record.uri(RETRIED)}/{record.fields['attempts']}"
     storage.create_once(history, json.dumps(record.fields, sort_keys=True).encode())
-    _drop_terminal_index(record)
     storage.delete(record.uri(HELD))
 
 
@@ -181,15 +179,7 @@ def _is_gone(record: Record) -> bool:
 
 def _forget(record: Record) -> None:
     storage.delete_prefix(f"{record.uri(RETRIED)}/")
-    _drop_terminal_index(record)
     storage.delete(record.uri(HELD))
-
-
-def _drop_terminal_index(record: Record) -> None:
-    """Remove the index object where it says `quarantined`; a good one (the file failed later) is kept."""
-    data = read_if_there(record.uri("index"))
-    if data is not None and json.loads(data)["state"] == "quarantined":
-        storage.delete(record.uri("index"))
 
 
 def _each(work: Callable[[Any], Any], items: Any) -> Iterator[Any]:
