@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,16 +13,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from reelworks import cli, storage
+from reelworks import cli, schema, storage
 from reelworks.curate.clips import ClipSpec
 from reelworks.curate.commit import content_of, parquet_bytes
 from reelworks.curate.plan import Plan, make_plan
 from reelworks.curate.redecode import rows_frames
-from reelworks.curate.snapshot import manifest_uri, read_manifest, read_snapshot
+from reelworks.curate.snapshot import manifest_uri, read_manifest, read_snapshot, read_tables
 from reelworks.curate.verify import captioner_digest, frame_problems, verify
 from reelworks.errors import UserError
 from tests.curate.conftest import commit_inline, recipe_for, upload_world
-from tests.curate.forged import commit_rows
+from tests.curate.forged import commit_rows, store
+from tests.models.test_frame_scorer import save_classifier
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +31,10 @@ def plan(s3_server: str, tmp_path_factory: pytest.TempPathFactory, models: dict[
     """A data set with one snapshot of a few good videos; tests commit others after it and harm none of its objects."""
     base = f"s3://reelworks/verify-{uuid.uuid4().hex}"
     upload_world(f"{base}/raw", num_videos=3, hostile=False)
-    recipe = recipe_for(f"{base}/data", f"{base}/raw/", models)
-    commit_inline(recipe, tmp_path_factory.mktemp("spool") / "one")
+    folder = tmp_path_factory.mktemp("spool")
+    nice = {"source": str(save_classifier(folder / "model")), "label": "nice"}
+    recipe = recipe_for(f"{base}/data", f"{base}/raw/", models, score_models={"nice": nice})
+    commit_inline(recipe, folder / "one")
     return make_plan(recipe)
 
 
@@ -108,7 +112,7 @@ def test_rows_left_out_are_found_by_the_counts(plan: Plan) -> None:
         verify(plan.recipe.root, forge(plan, lambda rows: rows.pop() and None))
 
 
-@pytest.mark.parametrize("stage", ["latents", "text", "captions", "index", "parts"])
+@pytest.mark.parametrize("stage", ["latents", "text", "captions", "scores", "scores.nice", "index", "parts"])
 def test_a_changed_byte_in_any_kind_of_object_is_found(plan: Plan, stage: str) -> None:
     uri = next(storage.list_objects(plan.uri(f"{stage}/"))).uri
     if stage == "parts":
@@ -124,13 +128,52 @@ def test_a_changed_byte_in_any_kind_of_object_is_found(plan: Plan, stage: str) -
 
 
 def exchange(data: bytearray) -> None:
-    """A caption's digest, or a span's end, that is another one."""
+    """A caption's digest, a score, or a span's end, that is another one."""
     if data[:4] == b"PAR1":
-        rows = pq.read_table(io.BytesIO(bytes(data))).to_pylist()
-        rows[0]["frames_digest"] = "0" * 64
-        data[:] = parquet_bytes(pa.Table.from_pylist(rows))
+        table = pq.read_table(io.BytesIO(bytes(data)))
+        rows = table.to_pylist()
+        if "scores" in rows[0]:
+            rows[0]["scores"] = [(name, score + 1e-9) for name, score in rows[0]["scores"]]
+        else:
+            rows[0]["frames_digest"] = "0" * 64
+        data[:] = parquet_bytes(pa.Table.from_pylist(rows, table.schema))
     else:
         data[:] = bytes(data).replace(b'"last_pts":', b'"last_pts":1')
+
+
+@pytest.mark.parametrize("stage", ["captions", "scores", "scores.nice", "index"])
+@pytest.mark.parametrize("garbage", [b"", b"PAR1 no table PAR1"])
+def test_an_object_that_can_not_be_read_is_named(plan: Plan, stage: str, garbage: bytes) -> None:
+    uri = next(storage.list_objects(plan.uri(f"{stage}/"))).uri
+    restore = damage(uri, lambda data: data.__setitem__(slice(None), garbage))
+    try:
+        with pytest.raises(UserError, match=f"damaged: {uri}"):
+            verify(plan.recipe.root, "world@1")
+    finally:
+        restore()
+
+
+def test_a_dropped_clip_is_held_against_its_scores_and_none_is_lost(plan: Plan, tmp_path: Path) -> None:
+    scores = [dict(row["scores"]) for row in read_snapshot(plan.recipe.root, "world@1").clips.to_pylist()]
+    luma = sorted(one["luma"] for one in scores)[2]
+    filters = {"luma": {"min": luma}}
+    done = commit_inline(
+        plan.recipe.model_validate(plan.recipe.model_dump() | {"filters": filters}), tmp_path / "spool"
+    )
+    assert "are right" in verify(plan.recipe.root, done["snapshot"])
+    ref, manifest = read_manifest(plan.recipe.root, done["snapshot"])
+    rows = read_snapshot(plan.recipe.root, ref).clips.to_pylist()
+    ((table,), about) = read_tables(plan.recipe.root, manifest["dropped"]), content_of(manifest)
+    dropped = table.to_pylist()
+    for changed, told in (
+        ([dropped[0] | {"value": dropped[0]["value"] + 1e-9}, *dropped[1:]], "dropped for another luma"),
+        (dropped[1:], "its index gives"),
+    ):
+        part = store(plan, "", changed, schema.DROPPED)
+        counts = about["counts"] | {"dropped": len(changed)}
+        forged = commit_rows(plan, rows, about | {"dropped": [part], "counts": counts})
+        with pytest.raises(UserError, match=told):
+            verify(plan.recipe.root, str(forged))
 
 
 def test_a_parent_that_was_exchanged_is_found(plan: Plan) -> None:

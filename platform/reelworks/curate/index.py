@@ -11,12 +11,13 @@ import pyarrow as pa
 
 from reelworks import storage, video
 from reelworks.curate.chunk import Chunk, from_table, to_table
-from reelworks.curate.clips import clip_row
+from reelworks.curate.clips import ClipSpec, clip_row
 from reelworks.curate.plan import Plan
 from reelworks.curate.quarantine import quarantine, read_if_there, stored_failure
 from reelworks.curate.shots import FALLBACK_FPS, Span, find_shots, spans_of
-from reelworks.curate.sources import open_source
+from reelworks.curate.sources import Source, open_source
 from reelworks.errors import ListingError, StorageError, StorageErrorKind, VideoError
+from reelworks.schema import ClipRow
 
 # The object is another one than the listing saw, or gone: the next run's listing will tell what is there now.
 GONE = (StorageErrorKind.changed, StorageErrorKind.not_found)
@@ -90,16 +91,24 @@ def cut_chunks(spans: list[Span], frame_bytes: int, chunk_bytes: int) -> list[li
     return runs
 
 
-def chunks_of(chunk: Chunk, index: dict[str, Any], plan: Plan) -> list[Chunk]:
-    """The chunks that an index object describes; spans too small for one patch have no row."""
-    chunk.shots = index["shots"]
+def clips_in(index: dict[str, Any], source: Source, spec: ClipSpec) -> list[list[tuple[ClipRow, Span]]]:
+    """The clips of each chunk that an index object describes; spans too small for one patch give none."""
     size = (index["height"], index["width"], index["fps"], Fraction(index["time_base"]))
-    found = []
-    for number, run in enumerate(index["chunks"]):
+    found: list[list[tuple[ClipRow, Span]]] = []
+    for run in index["chunks"]:
         spans = [Span(**span) for span in run]
-        rows = [clip_row(chunk.source, *size, span, plan.recipe.clips) for span in spans]
-        kept = [(row, span) for row, span in zip(rows, spans, strict=True) if row is not None]
-        part = replace(chunk, number=number, count=len(index["chunks"]), counts=chunk.counts if not number else {})
+        rows = [clip_row(source, *size, span, spec) for span in spans]
+        found.append([(row, span) for row, span in zip(rows, spans, strict=True) if row is not None])
+    return found
+
+
+def chunks_of(chunk: Chunk, index: dict[str, Any], plan: Plan) -> list[Chunk]:
+    """The chunks that an index object describes."""
+    chunk.shots = index["shots"]
+    found = []
+    runs = clips_in(index, chunk.source, plan.recipe.clips)
+    for number, kept in enumerate(runs):
+        part = replace(chunk, number=number, count=len(runs), counts=chunk.counts if not number else {})
         part.rows, part.spans = [row for row, _ in kept], [span for _, span in kept]
         part.tensors = [[] for _ in kept]
         found.append(part)

@@ -38,15 +38,18 @@ class Plan:
 
     def chunk_key(self, stage: str, content: Sequence[str | None], source_id: str, number: int, count: int) -> str:
         """Key of a stage's object; content is what the object is about: the ids of its clips, or their texts."""
-        about = fingerprint(list(content))[:32]
-        return (
-            f"{stage}/{self.fingerprints[stage]}/{about}/{source_id}/{number}-of-{count}{SUFFIX.get(stage, '.parquet')}"
-        )
+        about = chunk_place(content, source_id, number, count)
+        return f"{stage}/{self.fingerprints[stage]}/{about}{SUFFIX.get(stage, '.parquet')}"
 
     def prefixes(self) -> list[str]:
         """Where this run's objects lie."""
         stages = [f"{stage}/{self.fingerprints[stage]}/" for stage in self.fingerprints]
         return [self.uri(prefix) for prefix in [*stages, f"quarantine/{self.fingerprints['index']}/"]]
+
+
+def chunk_place(content: Sequence[str | None], source_id: str, number: int, count: int) -> str:
+    """Where a chunk's object lies under its stage's fingerprint, without its suffix."""
+    return f"{fingerprint(list(content))[:32]}/{source_id}/{number}-of-{count}"
 
 
 def make_plan(recipe: PrepareRecipe) -> Plan:

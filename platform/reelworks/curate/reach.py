@@ -10,15 +10,18 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from reelworks.curate.clips import ClipSpec, geometry, num_frames
+from reelworks.curate.clips import ClipSpec
+from reelworks.curate.index import clips_in
 from reelworks.curate.seen import Seen
-from reelworks.curate.shots import Span
 from reelworks.curate.snapshot import read_tables
+from reelworks.curate.sources import Source
 
 # What a run finds about a whole source; `retried` holds the records that were in `quarantine`.
 BY_SOURCE = ("index", "quarantine", "retried")
 # What the encoders made, under a key that names its clips: with other thresholds there are several for one chunk.
 BY_CLIPS = ("captions", "text", "latents")
+# An index object doesn't say whose it is; how many clips it gives depends on no address.
+NO_SOURCE = Source("s3://-/-", "", 0)
 
 
 @dataclass(frozen=True)
@@ -111,9 +114,4 @@ class Reach:
         index = json.loads(data)
         if index["state"] != "clips":
             return bool(index["state"] == "no_clips")
-        height, width, fps = index["height"], index["width"], index["fps"]
-        spans = [Span(**span) for chunk in index["chunks"] for span in chunk]
-        return any(
-            all(geometry(height, width, num_frames(span, fps or spec.fps, spec)[1], spec) is None for span in spans)
-            for spec in self._specs[address.fingerprint]
-        )
+        return any(not any(clips_in(index, NO_SOURCE, spec)) for spec in self._specs[address.fingerprint])

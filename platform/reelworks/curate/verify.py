@@ -1,12 +1,11 @@
 """`reelworks dataset verify`: a snapshot's hash chain from its parents down to the bytes of every tensor.
 
-manifest -> parts -> rows -> ids (source, index) -> objects of the stages -> tensors and captions -> (on demand) frames
+manifest -> parts -> rows -> ids (source, index) -> objects of the stages -> scores, tensors and captions -> (on demand)
+frames. Every clip that an index gives is in the snapshot or among its dropped ones.
 """
 
 from __future__ import annotations
 
-import io
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from reelworks import schema, storage
 from reelworks.config import fingerprint
@@ -23,10 +21,13 @@ from reelworks.curate.clips import ClipSpec
 from reelworks.curate.commit import tally
 from reelworks.curate.index import GONE
 from reelworks.curate.plan import sha256
+from reelworks.curate.reach import is_scores
 from reelworks.curate.redecode import rows_frames
 from reelworks.curate.snapshot import SnapshotRef, read_link, read_manifest, read_tables
+from reelworks.curate.sources import Source
 from reelworks.curate.tensors import locate
 from reelworks.curate.text import name_of
+from reelworks.curate.verify_clips import indexed_clips, read_table, score_problems, source_problems, span_problems
 from reelworks.errors import ReelworksError, StorageError, UserError, VideoError
 
 Row = Mapping[str, Any]
@@ -64,7 +65,7 @@ def verify(root: str, reference: str, frames: bool = False) -> str:
     problems += [*damaged, *count_problems(committed, clips)]
     checked: Counter[str] = Counter()
     with ThreadPoolExecutor(DECODES_AT_ONCE if frames else REQUESTS_AT_ONCE) as pool:
-        for found, counts in pool.map(lambda rows: _source(committed, rows), by_source(clips)):
+        for found, counts in pool.map(lambda rows: _source(committed, *rows), with_dropped(committed, clips)):
             problems += found
             checked += counts
     if problems:
@@ -130,7 +131,7 @@ def count_problems(committed: Committed, clips: pa.Table) -> Iterator[str]:
     tables = {"quarantined": [committed.manifest["quarantine"]], "dropped": committed.manifest.get("dropped", [])}
     for name, parts in tables.items():
         try:
-            rows = sum(table.num_rows for table in read_tables(committed.root, parts))
+            rows = sum(table.num_rows for table in read_tables(committed.root, parts, ("source_id",)))
         except ReelworksError as error:
             yield str(error)
             continue
@@ -148,11 +149,37 @@ def by_source(clips: pa.Table) -> Iterator[pa.Table]:
             start = stop
 
 
-def _source(committed: Committed, table: pa.Table) -> tuple[list[str], Counter[str]]:
+def with_dropped(committed: Committed, clips: pa.Table) -> Iterator[tuple[pa.Table, pa.Table]]:
+    """Of each source: the rows of its clips, and of those that the filters dropped (schema.DROPPED)."""
+    tables: list[pa.Table] = []
+    for part in committed.manifest.get("dropped", []):
+        try:
+            tables += read_tables(committed.root, [part])
+        except ReelworksError:
+            pass  # count_problems has named it
+    none = schema.DROPPED.empty_table()
+    dropped = {table["source_id"][0].as_py(): table for table in by_source(pa.concat_tables([none, *tables]))}
+    for mine in by_source(clips):
+        yield mine, dropped.pop(mine["source_id"][0].as_py(), none)
+    yield from ((clips.slice(0, 0), table) for table in dropped.values())
+
+
+def _source(committed: Committed, table: pa.Table, dropped: pa.Table) -> tuple[list[str], Counter[str]]:
     """(what is wrong with the rows of one source, what was checked)."""
-    rows = table.to_pylist()
-    problems = [*id_problems(committed, rows)]
+    rows, gone = table.to_pylist(), dropped.to_pylist()
+    told = [*rows, *gone]
     checked: Counter[str] = Counter()
+    problems = [*source_problems(told)]
+    source = Source(told[0]["source_uri"], told[0]["source_etag"], 0)
+    spec = ClipSpec.model_validate(committed.manifest["clips"])
+    try:
+        chunks = indexed_clips(f"{committed.place('index')}{told[0]['source_id']}", source, spec)
+    except UserError as error:
+        problems.append(str(error))
+    else:
+        places = {stage: committed.place(stage) for stage in committed.manifest["fingerprints"] if is_scores(stage)}
+        problems += [*span_problems(chunks, rows, gone), *score_problems(places, chunks, rows, gone)]
+        checked["clips' scores"] = len(told)
     by_object: dict[str, list[tuple[Row, Row]]] = {}
     by_chunk: dict[str, list[Row]] = {}
     for row in rows:
@@ -167,34 +194,10 @@ def _source(committed: Committed, table: pa.Table) -> tuple[list[str], Counter[s
         if committed.manifest["fingerprints"].get("captions"):
             problems += caption_problems(committed, uri, mine)
         if committed.digest:
-            found, state = frame_problems(mine, ClipSpec.model_validate(committed.manifest["clips"]), committed.digest)
+            found, state = frame_problems(mine, spec, committed.digest)
             problems += found
             checked[state] += len(mine)
     return problems, checked
-
-
-def id_problems(committed: Committed, rows: Sequence[Row]) -> Iterator[str]:
-    """Ids are functions of the source's address and ETag, and of the spans that its index object lists."""
-    bucket, key = storage.split_uri(rows[0]["source_uri"])
-    source_id = schema.source_id(bucket, key, rows[0]["source_etag"])
-    if any((row["source_uri"], row["source_etag"]) != (rows[0]["source_uri"], rows[0]["source_etag"]) for row in rows):
-        yield f"{rows[0]['source_id']} stands for several sources"
-    if source_id != rows[0]["source_id"]:
-        yield f"{rows[0]['source_uri']} with ETag {rows[0]['source_etag']} is not {rows[0]['source_id']}"
-    try:
-        index = json.loads(storage.get_bytes(f"{committed.place('index')}{rows[0]['source_id']}"))
-    except StorageError as error:
-        yield str(error)
-        return
-    spans = {
-        schema.clip_id(source_id, span["first_pts"], span["last_pts"], index["time_base"]): span
-        for chunk in index.get("chunks", [])
-        for span in chunk
-    }
-    for row in rows:
-        span = spans.get(row["clip_id"])
-        if span is None or (span["start_s"], span["end_s"]) != (row["start_s"], row["end_s"]):
-            yield f"{row['clip_id']} is no span of {row['source_uri']} in its index"
 
 
 def object_problems(committed: Committed, uri: str, tensors: Sequence[tuple[Row, Row]]) -> Iterator[str]:
@@ -227,13 +230,13 @@ def caption_problems(committed: Committed, latents_uri: str, rows: Sequence[Row]
     about = latents_uri.removeprefix(committed.place("latents")).removesuffix(".safetensors")
     uri = f"{committed.place('captions')}{about}.parquet"
     try:
-        table = pq.read_table(io.BytesIO(storage.get_bytes(uri)))
-    except (StorageError, pa.ArrowInvalid) as error:
-        yield f"{uri}: {error}"
+        table = read_table(uri)
+    except UserError as error:
+        yield str(error)
         return
-    if fingerprint(table["clip_id"].to_pylist())[:32] != about.partition("/")[0]:
+    if fingerprint([row.get("clip_id") for row in table])[:32] != about.partition("/")[0]:
         yield f"{uri} is about other clips than its key says"
-    stored = {row["clip_id"]: row for row in table.to_pylist()}
+    stored = {row["clip_id"]: row for row in table}
     for row in rows:
         mine = (row["caption_short"], row["caption_descriptive"], row["frames_digest"])
         found = stored.get(row["clip_id"], {})
