@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from reelworks import storage
 from reelworks.curate.chunk import Chunk, from_table, to_table
 from reelworks.curate.plan import Plan
+from reelworks.curate.tables import read_table
 
 if TYPE_CHECKING:
     from reelworks.models.clip_captioner import ClipCaptioner
@@ -97,7 +98,7 @@ def captions_object(clip_ids: list[str], texts: dict[str, list[str]], digests: l
 
 def read_captions(chunk: Chunk, data: bytes) -> None:
     """Take a chunk's captions over from its stored table. Raises ValueError where it is about other clips."""
-    table = pq.read_table(io.BytesIO(data))
+    table = read_table(data)
     if table["clip_id"].to_pylist() != chunk.clip_ids:
         raise ValueError(f"the captions stored for {chunk.source.uri} are about other clips")
     found = {name: table[name].to_pylist() for name in ("short", "descriptive")}

@@ -7,7 +7,6 @@ one object, so that no two writers can leave it half in. `retried/…/<source_id
 
 from __future__ import annotations
 
-import io
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -16,12 +15,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from reelworks import storage
 from reelworks.curate.chunk import Chunk, Failure
 from reelworks.curate.plan import Plan
 from reelworks.curate.snapshot import read_part
+from reelworks.curate.tables import read_table
 from reelworks.errors import ListingError, StorageError, StorageErrorKind, VideoError, VideoErrorKind
 from reelworks.video import Limits
 
@@ -111,7 +109,7 @@ def all_held(plan: Plan, part: dict[str, Any]) -> bool:
     """Whether every source of a snapshot's quarantine part still has its record; after a `retry` some lack it."""
     if not part["rows"]:
         return True
-    table = pq.read_table(io.BytesIO(read_part(plan.recipe.root, part)), columns=["source_id"])
+    table = read_table(read_part(plan.recipe.root, part), ["source_id"])
     held = storage.list_objects(plan.uri(plan.quarantine_key("")))
     return set(table["source_id"].to_pylist()) <= {found.key.rpartition("/")[2] for found in held}
 

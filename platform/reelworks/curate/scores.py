@@ -16,6 +16,7 @@ from reelworks.curate.chunk import Chunk
 from reelworks.curate.filters import out_of_bounds
 from reelworks.curate.likeness import clip_hash
 from reelworks.curate.plan import Plan
+from reelworks.curate.tables import read_table
 
 # Longer side of the frames that brightness and motion are measured on: sensor noise and film grain average out.
 COARSE_PX = 64
@@ -125,7 +126,7 @@ def scores_object(clip_ids: list[str], scores: list[dict[str, float]], likenesse
 
 def read_scores(chunk: Chunk, data: bytes) -> pa.Table:
     """Add a stored table's scores to the chunk's. Raises ValueError where the table is about other clips."""
-    table = pq.read_table(io.BytesIO(data))
+    table = read_table(data)
     if table["clip_id"].to_pylist() != chunk.clip_ids:
         raise ValueError(f"the scores stored for {chunk.source.uri} are about other clips")
     before = chunk.scores or [{} for _ in chunk.rows]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -10,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from reelworks import schema, storage
 from reelworks.curate.plan import sha256
+from reelworks.curate.tables import read_table
 from reelworks.errors import UserError
 
 REFERENCE = re.compile(r"(?P<name>[^@#]+)@(?P<number>latest|\d+)(#(?P<id>[0-9a-f]{64}))?")
@@ -98,7 +97,7 @@ def read_snapshot(root: str, reference: SnapshotRef | str) -> Snapshot:
 def read_tables(root: str, parts: Sequence[dict[str, Any]], columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
     """The rows of some parts, a table each, every part checked against its digest; only the named columns if any."""
     for part in parts:
-        yield pq.read_table(io.BytesIO(read_part(root, part)), columns=None if columns is None else list(columns))
+        yield read_table(read_part(root, part), columns)
 
 
 def read_part(root: str, part: dict[str, Any]) -> bytes:

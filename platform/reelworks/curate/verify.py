@@ -27,7 +27,7 @@ from reelworks.curate.snapshot import SnapshotRef, read_link, read_manifest, rea
 from reelworks.curate.sources import Source
 from reelworks.curate.tensors import locate
 from reelworks.curate.text import name_of
-from reelworks.curate.verify_clips import indexed_clips, read_table, score_problems, source_problems, span_problems
+from reelworks.curate.verify_clips import indexed_clips, score_problems, source_problems, span_problems, stored_rows
 from reelworks.errors import ReelworksError, StorageError, UserError, VideoError
 
 Row = Mapping[str, Any]
@@ -230,7 +230,7 @@ def caption_problems(committed: Committed, latents_uri: str, rows: Sequence[Row]
     about = latents_uri.removeprefix(committed.place("latents")).removesuffix(".safetensors")
     uri = f"{committed.place('captions')}{about}.parquet"
     try:
-        table = read_table(uri)
+        table = stored_rows(uri)
     except UserError as error:
         yield str(error)
         return

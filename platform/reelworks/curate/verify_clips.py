@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from reelworks import schema, storage
 from reelworks.curate.clips import ClipSpec
 from reelworks.curate.index import clips_in
 from reelworks.curate.plan import chunk_place
 from reelworks.curate.sources import Source
+from reelworks.curate.tables import read_table
 from reelworks.errors import StorageError, UserError
 from reelworks.schema import ClipRow
 
@@ -24,10 +23,10 @@ Row = Mapping[str, Any]
 UNREADABLE = (StorageError, pa.ArrowException, OSError, ValueError, KeyError, TypeError)
 
 
-def read_table(uri: str) -> list[dict[str, Any]]:
+def stored_rows(uri: str) -> list[dict[str, Any]]:
     """The rows of a stored table. Raises UserError naming it where it can't be read."""
     try:
-        rows: list[dict[str, Any]] = pq.read_table(io.BytesIO(storage.get_bytes(uri))).to_pylist()
+        rows: list[dict[str, Any]] = read_table(storage.get_bytes(uri)).to_pylist()
     except StorageError as error:
         raise UserError(str(error)) from error
     except UNREADABLE as error:
@@ -77,7 +76,7 @@ def score_problems(
         for stage, place in places.items() if chunk else ():
             uri = f"{place}{chunk_place(ids, chunk[0].source_id, number, len(chunks))}.parquet"
             try:
-                stored = read_table(uri)
+                stored = stored_rows(uri)
             except UserError as error:
                 yield str(error)
                 return
