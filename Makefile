@@ -7,10 +7,10 @@ SIZE ?= full
 BIN := .venv/bin
 LOCKED := $(BIN)/python -m infra.local.lock
 
-.PHONY: help setup demo test lint up down status
+.PHONY: help setup demo test chaos-data lint up down status
 
 help: ## show these lines
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 setup: ## make the environment in .venv, build DeepSpeed's operators, fetch the real footage
 	@PYTHON=$(PYTHON) TORCH_INDEX=$(TORCH_INDEX) infra/local/setup.sh
@@ -22,6 +22,10 @@ demo: setup ## raw video to served video on this machine; report in demo/ (SIZE=
 test: setup ## run every test against real servers
 	@echo "test: pytest on real S3, MLflow and Ray"
 	@$(LOCKED) test $(BIN)/python -m pytest $(ARGS)
+
+chaos-data: setup ## kill `prepare` at named points, fail its bucket, compare every byte (SIZE=ci|full)
+	@echo "chaos-data: prepare under kills of drivers, workers and a node, and under a failing bucket"
+	@$(LOCKED) chaos-data $(BIN)/python -m tests.chaos.data --size $(SIZE)
 
 lint: setup ## ruff and mypy
 	@echo "lint: ruff check, ruff format --check, mypy"

@@ -1,0 +1,194 @@
+"""`python -m tests.benchmarks.curation`: the pipeline of `prepare` on Ray against a hand-written loop without it.
+
+Both run the same functions of the same stages on the same bucket, models and mixed clips, with one thread each, on the
+same cores: the loop in two processes that share the sources, Ray Data as it schedules. The figure is the ratio of their
+steady rates, clips a second from the first finished chunk to the last, at a CPU-second or more a clip. Beside it: the
+seconds from submission to the first result, and how often a frame is decoded. Takes about six minutes on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import platform
+import tempfile
+import time
+import uuid
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from reelworks import storage
+from reelworks.curate.board import new_board
+from reelworks.curate.caption import CaptionActor
+from reelworks.curate.chunk import Chunk, from_table, to_table
+from reelworks.curate.encode import LatentActor
+from reelworks.curate.frames import decode_chunks
+from reelworks.curate.index import index_sources
+from reelworks.curate.listing import list_chunks
+from reelworks.curate.pipeline import finished_chunks
+from reelworks.curate.plan import Plan, make_plan
+from reelworks.curate.recipe import PrepareRecipe
+from reelworks.curate.text import TextActor
+from reelworks.models.latent_stats import LatentStats
+from reelworks.models.vae import CausalVAE, VAEConfig, to_pixels
+from reelworks.shapeworld.clips import random_clips
+from reelworks.video.encode import encode_video
+from tests.curate.conftest import recipe_for, tiny_models
+from tests.own_ray import own_ray
+from tests.own_s3 import own_s3
+
+SIZES = ((192, 128), (128, 192), (160, 160))
+CODECS = (("h264", "mp4"), ("vp9", "webm"), ("mpeg4", "avi"), ("h264", "mkv"))
+SHOTS, FRAMES, FPS = 3, 33, 24
+RESULTS = Path(__file__).parent / "results" / "curation.json"
+
+
+@dataclass
+class Measured:
+    """What one way through the corpus did."""
+
+    begun_s: float = 0.0
+    finished: list[tuple[float, int]] = field(default_factory=list)
+    """(seconds on the wall clock, clips) of every finished chunk."""
+    decoded_frames: int = 0
+    clip_frames: int = 0
+
+    def begin(self) -> None:
+        self.begun_s = time.time()
+
+    def add(self, chunk: Chunk) -> None:
+        self.finished.append((time.time(), len(chunk.rows)))
+        self.decoded_frames += int(chunk.counts.get("decoded_frames", 0))
+        self.clip_frames += sum(row.num_frames for row in chunk.rows)
+
+    def steady_rate(self) -> float:
+        """Clips a second from the first finished chunk to the last."""
+        times = sorted(at for at, _ in self.finished)
+        return sum(count for at, count in self.finished if at > times[0]) / (times[-1] - times[0])
+
+    def figures(self) -> dict[str, float]:
+        times = [at for at, _ in self.finished]
+        return {
+            "clips": sum(count for _, count in self.finished),
+            "clips_per_second": round(self.steady_rate(), 3),
+            "first_result_s": round(min(times) - self.begun_s, 1),
+            "whole_s": round(max(times) - self.begun_s, 1),
+            # Once for the shots of the whole source, then for the clips.
+            "decodes_of_a_frame": round(1 + self.decoded_frames / self.clip_frames, 2),
+        }
+
+
+def upload(prefix: str, num_videos: int) -> None:
+    """Videos of three shots, of several sizes, codecs and containers."""
+    for index in range(num_videos):
+        size, (codec, container) = SIZES[index % len(SIZES)], CODECS[index % len(CODECS)]
+        clips = random_clips(SHOTS, index, sizes=[size], num_frames=[FRAMES])
+        # Hard cuts: every other shot is inverted in brightness, as films change light.
+        shots = [clip.frames if number % 2 else 255 - clip.frames for number, clip in enumerate(clips)]
+        media = encode_video(np.concatenate(shots), FPS, codec, container)
+        storage.create_once(f"{prefix}/{index:05d}.{container}", media)
+
+
+def heavy_vae(folder: Path) -> str:
+    """A VAE that costs about a CPU-second a clip, as real ones cost seconds on a GPU."""
+    torch.manual_seed(0)
+    config = VAEConfig(channels=(16, 64, 128), encoder_blocks=(1, 1, 2), decoder_blocks=(1, 1, 1), latent_channels=8)
+    vae = CausalVAE(config)
+    frames = [clip.frames for clip in random_clips(4, 0, sizes=SIZES, num_frames=[9])]
+    with torch.no_grad():
+        vae.stats = LatentStats.measure([vae.encode(to_pixels(torch.from_numpy(one))[None])[0][0] for one in frames])
+    folder.mkdir()
+    vae.save(folder)
+    return str(folder)
+
+
+def recipe(root: str, sources: str, models: dict[str, str]) -> PrepareRecipe:
+    stages: dict[str, Any] = {
+        "vae": {
+            "source": models["vae"],
+            "std_range": (0.01, 100.0),
+            "chunks_per_call": 2,
+            "pool": {"min_size": 2, "max_size": 2},
+        },
+        "captioner": {"source": models["captioner"], "max_new_tokens": 24, "chunks_per_call": 4},
+        "text": {"source": models["text"], "chunks_per_call": 4},
+    }
+    read = {"sources_per_task": 4, "chunks_per_task": 2, "workers": 2}
+    clips = {"fps": 24, "max_tokens": 100_000}
+    return recipe_for(root, sources, models, read=read, clips=clips, **stages)
+
+
+def by_ray(plan: Plan) -> Measured:
+    """On a Ray that runs already, as a job finds it."""
+    measured = Measured()
+    with own_ray(8, object_store_bytes=200 << 20):
+        measured.begin()
+        for chunks in finished_chunks(plan, new_board()):
+            for chunk in chunks:
+                measured.add(chunk)
+    return measured
+
+
+def by_hand(plan: Plan) -> Measured:
+    """Two processes, every other source each."""
+    measured = Measured()
+    measured.begin()
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        for half in pool.starmap(half_by_hand, [(plan, 0), (plan, 1)]):
+            measured.finished += half.finished
+            measured.decoded_frames += half.decoded_frames
+            measured.clip_frames += half.clip_frames
+    return measured
+
+
+def half_by_hand(plan: Plan, part: int) -> Measured:
+    torch.set_num_threads(1)
+    caption, encode, embed = CaptionActor(plan), LatentActor(plan), TextActor(plan)
+    chunks = from_table(pa.concat_tables(list(list_chunks(pa.table({}), plan))))
+    measured = Measured()
+    for chunk in chunks[part::2]:
+        table = decode_chunks(index_sources(to_table([chunk]), plan), plan)
+        for done in from_table(embed(encode(caption(table)))):
+            measured.add(done)
+    return measured
+
+
+def hardware() -> str:
+    names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    return f"{len(os.sched_getaffinity(0))} cores of {names[0].partition(': ')[2] if names else platform.machine()}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--videos", type=int, default=70, help="of three clips each")
+    num_videos = parser.parse_args().videos
+    with tempfile.TemporaryDirectory(prefix="rw") as folder, own_s3(Path(folder)):
+        models = tiny_models(Path(folder) / "models") | {"vae": heavy_vae(Path(folder) / "heavy")}
+        base = f"s3://reelworks/benchmark-{uuid.uuid4().hex}"
+        upload(f"{base}/raw", num_videos)
+        # The loop first: what the file system keeps in memory helps Ray at most as much as it helped the loop.
+        measured = {
+            name: run(make_plan(recipe(f"{base}/{name}", f"{base}/raw/", models))).figures()
+            for name, run in (("hand", by_hand), ("ray", by_ray))
+        }
+    result = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "hardware": hardware(),
+        **measured,
+        "ratio": round(measured["ray"]["clips_per_second"] / measured["hand"]["clips_per_second"], 3),
+    }
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(result, indent=2) + "\n")
+    print(json.dumps(result, indent=2))
+
+
+if __name__ == "__main__":
+    main()
