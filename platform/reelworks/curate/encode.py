@@ -5,6 +5,7 @@ Axes: B clips, C channels, T frames, H W rows and columns, t h w in latent space
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -83,8 +84,8 @@ class LatentActor:
             for row, frames in zip(chunk.rows, chunk.frames, strict=True)
             for name, start in segments(row.num_frames).items()
         ]
-        for group in _same_shape(wanted, self.plan.recipe.vae.batch_clips):
-            raw = self.encode_batch(np.stack([frames for _, frames in group]))  # (B, C, t, h, w)
+        for group in _same_shape(wanted, self.clips_a_pass):
+            raw = self.encode_batch([frames for _, frames in group])  # (B, C, t, h, w)
             for (name, _), latents in zip(group, raw, strict=True):
                 blocks[name] = latents.clone()
                 if name.endswith(".latents"):
@@ -94,16 +95,22 @@ class LatentActor:
                     moments["squares"] += float((final * final).sum())
         return blocks, moments
 
-    def encode_batch(self, frames: np.ndarray) -> torch.Tensor:
-        """Raw latents (B, C, t, h, w) of frames uint8 (B, T, H, W, 3), encoded in temporal chunks."""
-        import torch
-
-        from reelworks.models.vae import to_pixels
+    def clips_a_pass(self, shape: tuple[int, ...]) -> int:
+        """How many clips of frames (T, H, W, 3) are encoded together."""
+        from reelworks.models.vae_tiles import clips_a_pass
 
         stage = self.plan.recipe.vae
-        pixels = to_pixels(torch.from_numpy(frames).to(stage.pool.device))  # (B, 3, T, H, W)
+        return min(stage.batch_clips, clips_a_pass(shape, stage.chunk_latents, stage.pass_pixels))
+
+    def encode_batch(self, clips: Sequence[np.ndarray]) -> torch.Tensor:
+        """Raw latents (B, C, t, h, w) of clips uint8 (T, H, W, 3) of one shape, in temporal chunks and in tiles."""
+        import torch
+
+        from reelworks.models.vae_tiles import encode_frames
+
+        stage = self.plan.recipe.vae
         with torch.autocast("cuda", torch.bfloat16, enabled=stage.pool.device == "cuda"):
-            return self.vae.encode_chunks(pixels, stage.chunk_latents).cpu()
+            return encode_frames(self.vae, clips, stage.chunk_latents, stage.pass_pixels)
 
 
 def segments(num_frames: int) -> dict[str, int]:
@@ -111,12 +118,18 @@ def segments(num_frames: int) -> dict[str, int]:
     return {"latents": 0} | {f"tail_{size}": num_frames - size for size in TAILS if size <= num_frames}
 
 
-def _same_shape(wanted: list[tuple[str, np.ndarray]], batch: int) -> list[list[tuple[str, np.ndarray]]]:
-    """Groups of one shape, at most `batch` long, in an order that only the chunk decides."""
+def _same_shape(
+    wanted: list[tuple[str, np.ndarray]], at_once: Callable[[tuple[int, ...]], int]
+) -> list[list[tuple[str, np.ndarray]]]:
+    """Groups of one shape, at most `at_once(shape)` long, in an order that only the chunk decides."""
     groups: dict[tuple[int, ...], list[tuple[str, np.ndarray]]] = {}
     for name, frames in wanted:
         groups.setdefault(frames.shape, []).append((name, frames))
-    return [group[i : i + batch] for group in groups.values() for i in range(0, len(group), batch)]
+    return [
+        group[first : first + at_once(shape)]
+        for shape, group in groups.items()
+        for first in range(0, len(group), at_once(shape))
+    ]
 
 
 def final_std(counts: dict[str, Any]) -> float | None:

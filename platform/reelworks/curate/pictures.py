@@ -68,17 +68,19 @@ def reconstruct(plan: Plan, run: Run, rows: Sequence[Mapping[str, Any]]) -> dict
     """Decode the clips' latents again: pictures beside the originals and PSNR go to MLflow; their mean is returned."""
     import torch
 
-    from reelworks.models.vae import CausalVAE, to_frames, to_pixels
+    from reelworks.models.vae import CausalVAE, to_frames
+    from reelworks.models.vae_tiles import encode_frames
     from reelworks.resolve import resolve_model
 
-    torch.set_num_threads(plan.recipe.vae.pool.threads)
+    stage = plan.recipe.vae
+    torch.set_num_threads(stage.pool.threads)
     vae = CausalVAE.load(resolve_model(plan.models["latents"]).path)
     pairs, table = [], []
     for row in rows:
         frames = rows_frames([row], plan.recipe.clips)[0]
         with torch.no_grad():
-            raw = vae.encode_chunks(to_pixels(torch.from_numpy(frames))[None], plan.recipe.vae.chunk_latents)
-            again = to_frames(vae.decode_chunks(raw, plan.recipe.vae.chunk_latents))[0].numpy()  # (T, H, W, 3)
+            raw = encode_frames(vae, [frames], stage.chunk_latents, stage.pass_pixels)
+            again = to_frames(vae.decode_chunks(raw, stage.chunk_latents))[0].numpy()  # (T, H, W, 3)
         psnr = psnr_db(frames, again)
         pairs += [(frames, [f"{row['source_uri'].rpartition('/')[2]} at {row['start_s']:.1f} s"])]
         pairs += [(again, [f"reconstruction: {psnr:.2f} dB"])]

@@ -91,10 +91,22 @@ def stage_fingerprints(recipe: PrepareRecipe, digests: Mapping[str, str]) -> dic
     # Without captions the texts are the sidecars' alone; they enter by the key.
     found["text"] = _hash("text", text | {"captions": found.get("captions")}, ("torch", "transformers"))
     batches = {"chunk_latents": recipe.vae.chunk_latents, "batch_clips": recipe.vae.batch_clips}
+    batches |= {"pass_pixels": recipe.vae.pass_pixels} if passes_are_cut(recipe) else {}
     found["latents"] = _hash(
         "latents", {**decoding, **_model(digests["latents"], recipe.vae.pool), **batches}, ("av", "torch")
     )
     return found
+
+
+def passes_are_cut(recipe: PrepareRecipe) -> bool:
+    """Whether a batch of the recipe's largest clips exceeds vae.pass_pixels, so that this decides about latents' bytes.
+
+    Tiles and smaller batches differ from the whole in rounding, so they are part of the fingerprint; where no clip can
+    be so large, the field says nothing, and latents made with another value, or before it was there, stay valid.
+    """
+    clips = recipe.clips
+    clip_pixels = clips.max_tokens * clips.temporal_stride * clips.spatial_stride**2
+    return recipe.vae.batch_clips * clip_pixels > recipe.vae.pass_pixels
 
 
 def score_stage(name: str) -> str:

@@ -118,9 +118,13 @@ class LatentStage(Section):
     source: str
     """Model source of a VAE checkpoint."""
     chunk_latents: int = Field(default=8, ge=1)
-    """Latent frames encoded at a time; memory is bounded by it, not by the clip's length."""
+    """Latent frames encoded at a time; memory doesn't grow with the clip's length."""
     batch_clips: int = Field(default=16, ge=1)
     """Clips of one size and length that share a forward pass, inside a chunk."""
+    pass_pixels: int = Field(default=1 << 20, ge=1 << 16)
+    """Pixels (clips * frames * rows * columns) that a forward pass takes at most: fewer clips at once, then fewer
+    frames, then one tile of a frame after the other, with as much around it as the network looks at, so that latents
+    are those of the whole within 1e-5 in float32. On a CPU a pixel costs 0.2 to 0.5 kB, by the VAE's finest width."""
     chunks_per_call: int = Field(default=8, ge=1)
     """Chunks that an actor is handed at once."""
     std_range: tuple[float, float] = (0.5, 2.0)

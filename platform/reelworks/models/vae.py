@@ -147,10 +147,8 @@ class CausalVAE(nn.Module):
     def encode_chunks(self, pixels: Tensor, chunk_latents: int) -> Tensor:
         """The mean of `encode`, taking `chunk_latents` latents' worth of frames at a time: memory is flat in T."""
         cache: FrameCache = {}
-        frames, step = pixels.shape[2], TEMPORAL_STRIDE * chunk_latents
-        starts = [0, *range(step - TEMPORAL_STRIDE + 1, frames, step)]  # the first latent covers one frame
-        ends = [*starts[1:], frames]
-        return torch.cat([self.encode(pixels[:, :, a:b], cache)[0] for a, b in zip(starts, ends, strict=True)], dim=2)
+        spans = chunk_spans(pixels.shape[2], chunk_latents)
+        return torch.cat([self.encode(pixels[:, :, start:stop], cache)[0] for start, stop in spans], dim=2)
 
     @torch.no_grad()
     def decode_chunks(self, latents: Tensor, chunk_latents: int) -> Tensor:
@@ -180,6 +178,13 @@ class CausalVAE(nn.Module):
         vae.stats = LatentStats.from_dict(config["latent_stats"])
         vae.load_state_dict(read_weights(folder, device))
         return vae.to(device).eval().requires_grad_(False)
+
+
+def chunk_spans(frames: int, chunk_latents: int) -> list[tuple[int, int]]:
+    """The frames [start, stop) of each temporal chunk: what `chunk_latents` latents cover."""
+    step = TEMPORAL_STRIDE * chunk_latents
+    starts = [0, *range(step - TEMPORAL_STRIDE + 1, frames, step)]  # the first latent covers one frame
+    return list(zip(starts, [*starts[1:], frames], strict=True))
 
 
 def to_pixels(frames: Tensor) -> Tensor:
