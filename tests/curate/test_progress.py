@@ -138,7 +138,7 @@ def test_a_stage_that_tells_the_board_keeps_its_name_and_its_result() -> None:
     table = to_table([chunk(0, 0, ["clips", "clips"]), chunk(0, 1, ["clips", "clips"])])
     actor, task = told_actor("latents", Doubling, board), told_task("index", same, board)  # type: ignore[arg-type]
     assert (actor.__name__, task.__name__) == ("Doubling", "same")
-    assert actor(plan="p")(table).num_rows == 4 and task(table, plan="p") is table
+    assert actor(plan="p")(table).num_rows == 4 and pa.concat_tables(task(table, plan="p")).equals(table)
     (first, latents), (second, index) = told
     assert (first, latents.sources, latents.bytes_read, latents.bytes_written) == ("latents", 2, 5, 7)
     assert (second, index.sources, index.clips) == ("index", 1, 0) and latents.busy_s > 0
@@ -146,3 +146,19 @@ def test_a_stage_that_tells_the_board_keeps_its_name_and_its_result() -> None:
     for stage, work in [*told, *told]:
         sums.add(stage, work)
     assert sums.read()["latents"].bytes_written == 14
+
+
+def test_a_task_gives_each_row_away_before_it_begins_the_next() -> None:
+    board = SimpleNamespace(add=SimpleNamespace(remote=lambda stage, work: told.append(work)))
+    told: list[Work] = []
+    begun: list[int] = []
+
+    def cut(table: pa.Table, plan: str) -> pa.Table:
+        begun.append(table.num_rows)
+        return pa.concat_tables([table, table])
+
+    table = to_table([chunk(number, 0, ["clips"]) for number in range(3)])
+    results = told_task("decode", cut, board)(table, plan="p")  # type: ignore[arg-type]
+    assert next(results).num_rows == 2 and begun == [1] and not told
+    assert [result.num_rows for result in results] == [2, 2]
+    assert begun == [1, 1, 1] and [work.sources for work in told] == [6]

@@ -67,15 +67,22 @@ def told_actor(stage: str, actor: type, board: Any) -> type:
     return type(actor.__name__, (Told, actor), {"told_stage": stage, "told_board": board})
 
 
-def told_task(stage: str, work: Callable[[pa.Table, Plan], pa.Table], board: Any) -> Callable[..., pa.Table]:
-    """A stage's function that tells the board, under its own name."""
+def told_task(stage: str, work: Callable[[pa.Table, Plan], pa.Table], board: Any) -> Callable[..., Iterator[pa.Table]]:
+    """A stage's function that tells the board, under its own name.
+
+    Row after row, each given away before the next is begun: the frames of one chunk stand in memory, not of all.
+    """
 
     @wraps(work)
-    def call(table: pa.Table, plan: Plan) -> pa.Table:
-        with _measured() as measured:
-            result = work(table, plan)
-        board.add.remote(stage, measured(result))
-        return result
+    def call(table: pa.Table, plan: Plan) -> Iterator[pa.Table]:
+        done = Work()
+        for row in range(table.num_rows):
+            with _measured() as measured:
+                result = work(table.slice(row, 1), plan)
+            done += measured(result)
+            yield result
+            del result
+        board.add.remote(stage, done)
 
     return call
 

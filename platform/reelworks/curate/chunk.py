@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -16,6 +18,11 @@ from reelworks.curate.sources import Source
 from reelworks.schema import ClipRow
 
 State = Literal["clips", "no_clips", "quarantined", "changed"]
+
+# How the key of a chunk's object ends; objects of a whole source have no number.
+CHUNK_NAME = re.compile(r"/(\d+)-of-\d+[^/]*$")
+# A film's chunks take their own keys along, not those of all others, which would grow with its length squared.
+NUMBER_BITS = 16
 
 # Frames are a column of their own, so that a stage that needs none never touches their bytes.
 TABLE = pa.schema([pa.field("chunk", pa.large_string()), pa.field("frames", pa.large_binary())])
@@ -96,20 +103,42 @@ class Chunk:
 
 
 def key_hash(key: str) -> int:
-    """64 bits of a key; what the listing remembers of every stored object."""
-    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "little")
+    """48 bits of a key and the low 16 of its chunk's number; what the listing remembers of every stored object."""
+    name = CHUNK_NAME.search(key)
+    number = int(name[1]) % 2**NUMBER_BITS if name else 0
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:6], "little") << NUMBER_BITS | number
+
+
+def by_chunk(stored: Sequence[int]) -> Callable[[int], list[int]]:
+    """A function from a chunk's number to those key hashes that can be its own."""
+    mine: dict[int, list[int]] = {}
+    for found in stored:
+        mine.setdefault(found % 2**NUMBER_BITS, []).append(found)
+    return lambda number: mine.get(number % 2**NUMBER_BITS, [])
 
 
 def to_table(chunks: list[Chunk]) -> pa.Table:
     """Chunks as a block of Ray Data."""
-    texts, frames = [], []
+    texts = []
     for chunk in chunks:
         fields = {name: value for name, value in vars(chunk).items() if name not in ("frames", "source", "failure")}
         fields |= {"source": asdict(chunk.source), "failure": asdict(chunk.failure) if chunk.failure else None}
         fields["spans"] = [asdict(span) for span in chunk.spans]
         texts.append(json.dumps(fields))
-        frames.append(b"".join(clip.tobytes() for clip in chunk.frames) if chunk.frames else None)
-    return pa.table([pa.array(texts, pa.large_string()), pa.array(frames, pa.large_binary())], schema=TABLE)
+    return pa.table([pa.array(texts, pa.large_string()), _joined([chunk.frames for chunk in chunks])], schema=TABLE)
+
+
+def _joined(frames: list[list[np.ndarray]]) -> pa.Array:
+    """The column of frames, null where there are none; each clip is copied once, since a block may be all there is."""
+    sizes = [sum(clip.nbytes for clip in clips) for clips in frames]
+    ends = np.cumsum([0, *sizes], dtype=np.int64)
+    data = np.empty(ends[-1], np.uint8)
+    at = 0
+    for clip in chain.from_iterable(frames):
+        np.copyto(data[at : at + clip.nbytes].reshape(clip.shape), clip)
+        at += clip.nbytes
+    valid = pa.array([bool(clips) for clips in frames], pa.bool_()).buffers()[1]
+    return pa.Array.from_buffers(pa.large_binary(), len(frames), [valid, pa.py_buffer(ends), pa.py_buffer(data)])
 
 
 def from_table(table: pa.Table) -> list[Chunk]:

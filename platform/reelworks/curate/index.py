@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from reelworks import storage, video
-from reelworks.curate.chunk import Chunk, from_table, to_table
+from reelworks.curate.chunk import Chunk, by_chunk, from_table, to_table
 from reelworks.curate.clips import ClipSpec, clip_row
 from reelworks.curate.plan import Plan
 from reelworks.curate.quarantine import quarantine, read_if_there, stored_failure
@@ -105,10 +105,12 @@ def clips_in(index: dict[str, Any], source: Source, spec: ClipSpec) -> list[list
 def chunks_of(chunk: Chunk, index: dict[str, Any], plan: Plan) -> list[Chunk]:
     """The chunks that an index object describes."""
     chunk.shots = index["shots"]
+    stored = by_chunk(chunk.stored)
     found = []
     runs = clips_in(index, chunk.source, plan.recipe.clips)
     for number, kept in enumerate(runs):
         part = replace(chunk, number=number, count=len(runs), counts=chunk.counts if not number else {})
+        part.stored = stored(number)
         part.rows, part.spans = [row for row, _ in kept], [span for _, span in kept]
         part.tensors = [[] for _ in kept]
         found.append(part)

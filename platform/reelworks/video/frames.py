@@ -4,7 +4,7 @@ Shapes: T frames, H W rows and columns.
 """
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -144,6 +144,13 @@ class Collector:
             self._pictures = grown
         self._pts.append(pts)
         return self._pictures[count]
+
+    def arrange(self, order: Sequence[int]) -> None:
+        """Move the picture that came n-th to the place order[n]."""
+        if list(order) == list(range(len(order))):
+            return  # the usual case, in which nothing is copied
+        self._pictures[order] = self._pictures[: len(order)].copy()
+        self._pts = [pts for _, pts in sorted(zip(order, self._pts, strict=True))]
 
     def frames(self, time_base: Fraction, decoder: str, error: VideoError | None = None) -> Frames:
         count = len(self._pts)

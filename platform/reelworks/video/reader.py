@@ -82,8 +82,9 @@ class Reader:
         except VideoError as reason:
             if reason.kind is VideoErrorKind.oversize:
                 raise
-            error = VideoError(reason.kind, reason.message, len(out))
-            if not partial or not len(out):
+            good = len(out) if times_s is None else 0  # single frames are no prefix
+            error = VideoError(reason.kind, reason.message, good)
+            if not partial or not good:
                 raise error from reason
         return out.frames(self.probe.time_base, "pyav", error)
 
@@ -156,14 +157,14 @@ class Reader:
 
     def _at_times(self, times_s: Sequence[float], renderer: Renderer, out: Collector) -> Frames:
         """The frame shown at each time; the first one before the start, the last one after the end."""
-        wanted = sorted(set(times_s))
-        shown: dict[float, tuple[int, np.ndarray]] = {}
-        picture: tuple[int, np.ndarray] | None = None
+        order = sorted(range(len(times_s)), key=times_s.__getitem__)
+        asked_s: float | None = None
+        picture: np.ndarray | None = None  # of `current`, once it is drawn
         position: Iterator[tuple[int, VideoFrame]] = iter(())
         current: tuple[int, VideoFrame] | None = None
         following: tuple[int, VideoFrame] | None = None
-        for time_s in wanted:
-            if current is None or self._stream.seek_pays(current[0], time_s):
+        for time_s in (times_s[index] for index in order):
+            if current is None or (time_s != asked_s and self._stream.seek_pays(current[0], time_s)):
                 position = self._stream.from_time(time_s)
                 current, following, picture = next(position, None), None, None
                 following = next(position, None)
@@ -171,14 +172,13 @@ class Reader:
                 current, following, picture = following, next(position, None), None
             if current is None:
                 raise VideoError(VideoErrorKind.corrupt, f"No frame can be decoded at {time_s} s.", 0)
+            place = out.slot(current[0])
             if picture is None:
-                drawn = np.empty((renderer.height, renderer.width, 3), np.uint8)
-                renderer.draw(current[1], drawn)
-                picture = (current[0], drawn)
-            shown[time_s] = picture
-        for time_s in times_s:
-            pts, drawn = shown[time_s]
-            np.copyto(out.slot(pts), drawn)
+                renderer.draw(current[1], place)
+            else:
+                np.copyto(place, picture)
+            asked_s, picture = time_s, place
+        out.arrange(order)
         return out.frames(self.probe.time_base, "pyav")
 
     def _seconds(self, pts: int) -> float:
