@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from infra.local.stack import Stack
+from tests.storage.tap import Tap, tapped
 
 
 @pytest.fixture(scope="session")
@@ -45,6 +46,14 @@ def mlflow_server(stack: Stack, s3_server: str) -> str:
 def prefix(s3_server: str) -> str:
     """An address in the bucket reelworks that no other test uses."""
     return f"s3://reelworks/test/{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def tap(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tap]:
+    """What this process asks the S3 server for during one test, counted on the wire."""
+    with tapped(s3_server) as tap:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", tap.endpoint)
+        yield tap
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import pytest
 
 from reelworks import storage
 from reelworks.errors import StorageError, StorageErrorKind
+from reelworks.storage import ranged
 
 DATA = random.Random(0).randbytes(1_000_000)
 
@@ -28,8 +29,58 @@ def test_sequential_reading_takes_few_requests_and_no_byte_twice(prefix: str) ->
     remote = storage.open_ranged(f"{prefix}/v")
     while remote.read(10_000):
         pass
-    assert remote.requests <= 5
+    assert remote.requests <= 9
     assert remote.bytes_read == len(DATA)
+
+
+def test_what_is_fetched_behind_the_last_byte_read_is_a_quarter_of_it_at_most(prefix: str) -> None:
+    storage.create_once(f"{prefix}/v", DATA)
+    for wanted in range(100_000, 900_000, 100_000):
+        remote = storage.open_ranged(f"{prefix}/v", read_ahead=4096)
+        for _ in range(wanted // 1000):
+            remote.read(1000)
+        assert remote.bytes_read <= 1.25 * wanted + 8192
+
+
+def test_an_expected_range_is_fetched_exactly_in_one_request(prefix: str) -> None:
+    storage.create_once(f"{prefix}/v", DATA)
+    remote = storage.open_ranged(f"{prefix}/v")
+    remote.expect(200_000, 700_000)
+    remote.seek(200_000)
+    pieces = [remote.read1(65_536) for _ in range(8)]
+    assert b"".join(pieces) == DATA[200_000:700_000]
+    assert (remote.requests, remote.bytes_read) == (1, 500_000)
+    assert remote.read1(10) == DATA[700_000:700_010]
+
+
+def test_what_is_kept_costs_another_reader_of_the_process_nothing(prefix: str) -> None:
+    storage.create_once(f"{prefix}/v", DATA)
+    first = storage.open_ranged(f"{prefix}/v")
+    first.read(100)
+    first.expect(0, 300_000, keep=True)
+    assert first.read(299_900) == DATA[100:300_000]
+    other = storage.open_ranged(f"{prefix}/v", etag=first.etag, size=len(DATA))
+    assert other.read(300_000) == DATA[:300_000]
+    assert (first.requests, other.requests) == (2, 0)
+    stranger = storage.open_ranged(f"{prefix}/v", etag="0" * 32, size=len(DATA))
+    with pytest.raises(StorageError):
+        stranger.read(10)
+
+
+def test_kept_bytes_are_bounded_and_the_source_used_longest_ago_goes_first(
+    prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ranged, "SHARED_BYTES", 500_000)
+    monkeypatch.setattr(ranged, "_shared", ranged._Shared())
+    for name in "abc":
+        stored = storage.create_once(f"{prefix}/{name}", DATA)
+        one = storage.open_ranged(f"{prefix}/{name}", etag=stored.etag, size=len(DATA))
+        one.expect(0, 200_000, keep=True)
+        one.read(200_000)
+    again = [storage.open_ranged(f"{prefix}/{name}", etag=stored.etag, size=len(DATA)) for name in "abc"]
+    for file in again:
+        assert file.read(10) == DATA[:10]
+    assert [file.requests for file in again] == [1, 0, 0]
 
 
 def test_header_and_index_cost_their_windows_not_the_file(prefix: str) -> None:

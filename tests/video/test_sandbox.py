@@ -17,6 +17,7 @@ import pytest
 from reelworks.errors import StorageError, StorageErrorKind, VideoError, VideoErrorKind
 from reelworks.video import Limits, decode, iter_frames, open_video, probe
 from reelworks.video.encode import encode_video
+from tests.video.faults import armed, marked
 from tests.video.painted import paint, read_numbers
 
 
@@ -117,6 +118,42 @@ def test_file_that_takes_every_child_with_it_is_typed(large: bytes, how: signal.
     assert caught.value.kind is kind
     assert "2 attempts" in caught.value.message
     assert read_numbers(decode(large, times_s=[1.0]).frames) == [6]
+
+
+def test_hostile_files_are_typed_within_their_deadlines_and_good_ones_go_on() -> None:
+    good = encode_video(paint(6, 48, 64), 6)
+    limits = Limits(stall_s=0.6, cpu_s=0.5, attempts=1, memory_bytes=256 * 2**20)
+    ends = {
+        "sleep@open": (VideoErrorKind.timeout, limits.stall_s),
+        "spin@batches": (VideoErrorKind.timeout, limits.cpu_s + 1),  # the kernel counts CPU time in whole seconds
+        "die@batches": (VideoErrorKind.crashed, 0.0),
+        "abort@open": (VideoErrorKind.crashed, 0.0),
+        "eat@batches": (VideoErrorKind.oversize, 0.0),
+        "ask@open": (VideoErrorKind.oversize, 0.0),
+    }
+    with armed():
+        assert read_numbers(decode(good).frames) == list(range(6))
+        for fault, (kind, deadline_s) in ends.items():
+            began = time.monotonic()
+            with pytest.raises(VideoError) as caught:
+                list(iter_frames(marked(good, *fault.split("@")), limits=limits))
+            assert caught.value.kind is kind, fault
+            assert time.monotonic() - began < deadline_s + 2, fault
+            assert read_numbers(decode(good).frames) == list(range(6))
+
+
+def test_children_are_forked_from_one_server_and_leave_no_zombie() -> None:
+    data = encode_video(paint(6, 48, 64), 6)
+    with armed(), open_video(data) as first, open_video(data) as second:
+        children = [reader._child for reader in (first, second)]
+        assert children[0] and children[1] and children[0].pid != children[1].pid
+        servers = {int(Path(f"/proc/{child.pid}/stat").read_text().split()[3]) for child in children if child}
+        assert len(servers) == 1
+        os.kill(children[0].pid, signal.SIGKILL)
+        assert read_numbers(first.frames().frames) == list(range(6))
+        assert not Path(f"/proc/{children[0].pid}").exists()
+        os.kill(servers.pop(), signal.SIGKILL)  # as a machine without memory does: children follow, the worker goes on
+        assert read_numbers(decode(data).frames) == list(range(6))
 
 
 def test_memory_eater_is_refused_not_fed() -> None:

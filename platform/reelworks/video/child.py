@@ -1,33 +1,27 @@
 """The worker's end of a decoding child: start it, ask it, notice that it hangs or dies, kill it."""
 
-import json
-import os
+import atexit
 import select
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 
 from reelworks.errors import VideoError, VideoErrorKind
 from reelworks.video import wire
-
-_START = """
-import json, sys
-sys.path[:] = json.loads(sys.argv[1])
-from reelworks.video.worker import main
-main(int(sys.argv[2]), int(sys.argv[3]))
-"""
+from reelworks.video.forkserver import ForkServer
 
 _START_S = 60.0
-"""Wall seconds for a child to import its libraries on a busy machine."""
+"""Wall seconds for a child to give up its rights on a busy machine."""
 
 _GLANCE_S = 0.5
 """How often a silent child's CPU clock is looked at."""
 
-ReadAt = Callable[[int, int], bytes]
-"""(offset, count) to bytes of the source."""
+ReadAt = Callable[[int, int, int], bytes]
+"""(offset, count, where the range ends that is being read, or 0) to at least one byte of the source before its end."""
+
+_SERVER = ForkServer()
+atexit.register(_SERVER.stop)
 
 
 class ChildGone(Exception):
@@ -44,21 +38,9 @@ class DecodingChild:
 
     def __init__(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        arguments = [json.dumps([path for path in sys.path if path]), str(theirs.fileno()), str(os.getpid())]
-        # No site packages' start-up code, no credentials, one thread for every library that would take more.
-        environment = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-        self._process = subprocess.Popen(
-            [sys.executable, "-S", "-c", _START, *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            # stderr is ours until the child is ready: why it could not start must be seen.
-            env=environment | {name: os.environ[name] for name in ("LD_LIBRARY_PATH", "PATH") if name in os.environ},
-            pass_fds=[theirs.fileno()],
-            start_new_session=True,  # Ctrl-C reaches the worker, which then closes the socket
-        )
-        theirs.close()
+        with theirs:
+            self.pid = _SERVER.fork(theirs)
         self._channel = ours
-        self.pid = self._process.pid
         self.started = False
         self.confined = False
 
@@ -86,19 +68,18 @@ class DecodingChild:
                 if "read" not in answer:
                     return _checked(answer), received
                 assert read_at is not None
-                offset, count = answer["read"]
-                wire.send(self._channel, {"ok": True}, read_at(int(offset), min(int(count), wire.READ_BYTES)))
+                offset, count, until = (int(number) for number in answer["read"])
+                wire.send(self._channel, {"ok": True}, read_at(offset, min(count, wire.READ_BYTES), until))
         except (EOFError, BrokenPipeError, ConnectionError) as error:
             if not self.started:  # no file's fault, and no reason to quarantine one
-                status = self._process.wait()
+                status = _SERVER.reap(self.pid)
                 raise RuntimeError(f"A decoding child can't start (exit status {status}).") from error
             raise self._post_mortem() from error
 
     def stop(self) -> None:
         """Kill the child and take its exit status."""
         self._channel.close()
-        self._process.kill()
-        self._process.wait()
+        _SERVER.reap(self.pid, kill=True)
 
     def _wait(self, stall_s: float) -> tuple[wire.Message, bytes, int | None]:
         """The next packet. Raises ChildGone(timeout) where the child makes no progress, EOFError where it died."""
@@ -122,9 +103,8 @@ class DecodingChild:
 
     def _post_mortem(self) -> ChildGone:
         """Why the child is gone, from its exit status."""
-        try:
-            status = self._process.wait(5)
-        except subprocess.TimeoutExpired:
+        status = _SERVER.reap(self.pid)
+        if status is None:
             return ChildGone(VideoErrorKind.crashed, "The decoder closed its connection")
         if status == -signal.SIGXCPU:
             return ChildGone(VideoErrorKind.timeout, "Decoding used up its CPU seconds")

@@ -30,6 +30,10 @@ COMPLETE_INDEX = ("mov", "avi")
 """Containers whose index, where there is one, names every frame (Matroska's names a few key frames only)."""
 
 
+_REORDERED = 4
+"""Packets by which decoding order differs from display order in what encoders write."""
+
+
 def read_index(stream: VideoStream, demuxer: str, file_bytes: int, short: bool) -> Index:
     """Count shown, hidden, leading and present frames from the index. No packet is read."""
     complete = demuxer in COMPLETE_INDEX and stream.frames and not (demuxer == "avi" and short)  # its index is its end
@@ -47,6 +51,20 @@ def read_index(stream: VideoStream, demuxer: str, file_bytes: int, short: bool) 
     steps = {after.timestamp - before.timestamp for before, after in zip(decodable, decodable[1:], strict=False)}
     uneven = bool(steps) and max(steps) - min(steps) > 1  # one unit of rounding is no variable rate
     return Index(len(decodable) - hidden, present, hidden, leading, uneven)
+
+
+def extent_of(stream: VideoStream, start: int, end: int) -> tuple[int, int] | None:
+    """(first byte, end) of what decodes the frames shown from `start` to `end` (stream ticks), None without an index.
+
+    From the key frame before, to some packets behind: a decoder gives a frame after those that it may refer to.
+    """
+    entries = stream.index_entries
+    first = max(0, entries.search_timestamp(start, backward=True)) if len(entries) else -1
+    last = entries.search_timestamp(end, backward=True, any_frame=True) if len(entries) else -1
+    if last < first or first < 0:
+        return None
+    near = entries[max(first, last - _REORDERED) : last + 1 + _REORDERED]
+    return entries[first].pos, max(entry.pos + entry.size for entry in near)
 
 
 def check_limits(container: InputContainer, stream: VideoStream, index: Index, limits: Limits) -> None:

@@ -22,6 +22,9 @@ from reelworks.video.stream import FrameStream
 BATCH_BYTES = 8 * 2**20
 """RGB bytes of one batch of `batches`: small beside a worker, large beside a call."""
 
+_DENSE_S = 0.5
+"""Seconds between two times up to which they are read in one go: less than the usual distance of key frames."""
+
 
 class Reader:
     """Probe and frames of one seekable binary file, decoded in this process. Raises VideoError; not thread-safe."""
@@ -148,7 +151,7 @@ class Reader:
             yield from self._stream.from_start()
             return
         start_s, end_s = span_s
-        for pts, frame in self._stream.from_time(start_s):
+        for pts, frame in self._stream.from_time(start_s, end_s):
             time_s = self._seconds(pts)
             if time_s >= end_s:
                 return
@@ -158,6 +161,7 @@ class Reader:
     def _at_times(self, times_s: Sequence[float], renderer: Renderer, out: Collector) -> Frames:
         """The frame shown at each time; the first one before the start, the last one after the end."""
         order = sorted(range(len(times_s)), key=times_s.__getitem__)
+        ends = _ends_of_runs(times_s)
         asked_s: float | None = None
         picture: np.ndarray | None = None  # of `current`, once it is drawn
         position: Iterator[tuple[int, VideoFrame]] = iter(())
@@ -165,7 +169,7 @@ class Reader:
         following: tuple[int, VideoFrame] | None = None
         for time_s in (times_s[index] for index in order):
             if current is None or (time_s != asked_s and self._stream.seek_pays(current[0], time_s)):
-                position = self._stream.from_time(time_s)
+                position = self._stream.from_time(time_s, ends[time_s])
                 current, following, picture = next(position, None), None, None
                 following = next(position, None)
             while following is not None and self._seconds(following[0]) <= time_s:
@@ -184,3 +188,13 @@ class Reader:
     def _seconds(self, pts: int) -> float:
         base: Fraction = self.probe.time_base
         return pts * base.numerator / base.denominator
+
+
+def _ends_of_runs(times_s: Sequence[float]) -> dict[float, float]:
+    """Each time -> the last one of its run, of times so close to each other that all between them is read."""
+    ends: dict[float, float] = {}
+    later: float | None = None
+    for time_s in sorted(set(times_s), reverse=True):
+        ends[time_s] = ends[later] if later is not None and later - time_s <= _DENSE_S else time_s
+        later = time_s
+    return ends

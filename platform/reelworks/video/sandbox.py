@@ -19,6 +19,7 @@ from reelworks.errors import VideoError, VideoErrorKind
 from reelworks.video import wire
 from reelworks.video.child import ChildGone, DecodingChild
 from reelworks.video.frames import Frames
+from reelworks.video.layout import Remote, opening_parts
 from reelworks.video.limits import Limits
 from reelworks.video.probe import Probe
 from reelworks.video.reader import BATCH_BYTES
@@ -78,6 +79,11 @@ class SandboxedReader:
         self._file = file
         self._size = size_of(file)
         self._pages = self._shareable(whole)
+        if self._pages is None and isinstance(file, Remote):
+            for start, stop in opening_parts(file, self._size):
+                file.expect(start, stop, keep=True)
+            if whole:
+                file.expect(0, self._size)
         self._child: DecodingChild | None = None
         self._failures = 0
         self.probe: Probe
@@ -179,9 +185,13 @@ class SandboxedReader:
     ) -> Answer:
         return child.ask(message, data, descriptor, self._read_at, self.limits.stall_s)
 
-    def _read_at(self, offset: int, count: int) -> bytes:
+    def _read_at(self, offset: int, count: int, until: int) -> bytes:
         self._file.seek(offset)
-        return self._file.read(count)
+        if not isinstance(self._file, Remote):
+            return self._file.read(count)
+        if until > offset:
+            self._file.expect(offset, until)
+        return self._file.read1(count)
 
     def _drop_child(self) -> None:
         child, self._child = self._child, None

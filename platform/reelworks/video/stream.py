@@ -15,7 +15,8 @@ from av.video.frame import VideoFrame
 from reelworks.errors import VideoError, VideoErrorKind
 from reelworks.video.container import choose_stream, decoder_errors, open_container
 from reelworks.video.extent import boxes_run_out, claimed_bytes, lacks_end
-from reelworks.video.index import Index, check_limits, read_index
+from reelworks.video.index import Index, check_limits, extent_of, read_index
+from reelworks.video.layout import Remote
 from reelworks.video.limits import Limits
 from reelworks.video.sniff import HEAD_BYTES, sniff
 from reelworks.video.source import size_of
@@ -25,6 +26,12 @@ SEEKABLE = ("mov", "matroska")
 
 _MARGINS_S = (0, 2, 10)
 """How far before the time asked for a seek aims, in turn, until a key frame lies before that time."""
+
+_LATEST_S = 1e9
+"""A time beyond the end of every file, in seconds."""
+
+_UNSEEN_S = 2
+"""Seconds that are walked through rather than sought over in a Matroska file whose index wasn't read yet."""
 
 _FRUITLESS_PACKETS = 300
 """Packets without a frame after which a file is given up: ten seconds of video."""
@@ -61,6 +68,7 @@ class FrameStream:
         self._size: tuple[int, int] | None = None
         self._slots: list[int] = []
         self._draining = False
+        self._sought = False
         self.cut = self.index.truncated or short
 
     def _open(self) -> None:
@@ -127,9 +135,16 @@ class FrameStream:
         frames, self._fresh = self._fresh, None
         return frames
 
-    def from_time(self, time_s: float) -> Iterator[Timed]:
-        """Frames from one at or before the time on (from the first one, if it comes later)."""
+    def from_time(self, time_s: float, until_s: float) -> Iterator[Timed]:
+        """Frames from one at or before the time on (from the first one, if it comes later).
+
+        `until_s`, the last time that will be asked for, bounds what is fetched ahead from a remote file.
+        """
         base = self.time_base
+        if self.demuxer == "mov" and isinstance(self._file, Remote):
+            extent = extent_of(self.stream, int(time_s / base), int(min(until_s, _LATEST_S) / base))
+            if extent:
+                self._file.expect(*extent)
         start = self.stream.start_time or 0
         if self.demuxer in SEEKABLE and time_s > start * base:
             for margin_s in _MARGINS_S:
@@ -146,6 +161,9 @@ class FrameStream:
         target = int(Fraction(time_s) / self.time_base)
         if target < pts:
             return True
+        if self.demuxer == "matroska" and not self._sought:
+            # Its index is read by the first seek: before that nobody knows what a walk would fetch for nothing.
+            return (target - pts) * self.time_base > _UNSEEN_S
         if self.demuxer not in SEEKABLE or not len(self.stream.index_entries):
             return False
         at = self.stream.index_entries.search_timestamp(target, backward=True)
@@ -153,7 +171,7 @@ class FrameStream:
 
     def _after_seek(self, target: int, time_s: float) -> Iterator[Timed] | None:
         """Frames from the key frame before `target`, or None where the first one isn't at or before the time."""
-        self._fresh = None
+        self._fresh, self._sought = None, True
         with decoder_errors("Seeking failed", VideoErrorKind.corrupt):
             self.container.seek(target, stream=self.stream, backward=True)
         frames = self._ordered(self._decoded())

@@ -1,5 +1,9 @@
-"""The decoding child: one process without rights that opens one source at a time and answers over a socket."""
+"""The decoding child: one process without rights that opens one source at a time and answers over a socket.
 
+Children are forked from a server that has imported everything and touches no source.
+"""
+
+import gc
 import importlib.util
 import io
 import os
@@ -8,8 +12,9 @@ import socket
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator
-from typing import BinaryIO, cast
+from typing import BinaryIO, NoReturn, cast
 
 import av
 import numpy as np
@@ -28,6 +33,7 @@ class _RemoteFile(io.RawIOBase):
         self._channel = channel
         self._size = size
         self._at = 0
+        self._expected = (0, 0)
 
     def readable(self) -> bool:
         return True
@@ -46,12 +52,20 @@ class _RemoteFile(io.RawIOBase):
         count = min(self._size - self._at if count < 0 else count, wire.READ_BYTES)
         if count <= 0:
             return b""
-        wire.send(self._channel, {"read": [self._at, count]})
+        start, stop = self._expected
+        until = stop if start <= self._at < stop else 0
+        wire.send(self._channel, {"read": [self._at, count, until]})
         message, data, _ = wire.receive(self._channel)
         if not message["ok"]:
             raise OSError("The source can't be read.")
         self._at += len(data)
         return data
+
+    def expect(self, start: int, stop: int, keep: bool = False) -> None:
+        """The worker hears of it with the next read inside."""
+        self._expected = (start, stop)
+
+    read1 = read
 
 
 class Child:
@@ -144,18 +158,59 @@ class Child:
             self._file = None
 
 
-def main(descriptor: int, parent: int) -> None:
-    """Serve on the inherited socket until the worker is gone."""
-    threading.Thread(target=_follow, args=(parent,), daemon=True).start()
-    memory = confine.MemoryLimit()
+def main(descriptor: int) -> None:
+    """The fork server: import all that decoding needs, then fork a child for each request until the worker is gone."""
     _import_all_of_av()
     has_decord = importlib.util.find_spec("decord") is not None
     if has_decord:
         importlib.import_module("decord")
-    with open(os.devnull, "wb") as nothing:
-        os.dup2(nothing.fileno(), sys.stderr.fileno())  # decord warns about every file it doesn't like
-    confined = confine.forbid_files_and_network()
-    Child(socket.socket(fileno=descriptor), memory, confined, has_decord).serve()
+    gc.freeze()  # a child's collector would write into, and so copy, every page of what was imported
+    control = socket.socket(fileno=descriptor)
+    wire.send(control, {"ready": True})
+    while True:
+        try:
+            message, _, channel = wire.receive(control)
+        except EOFError:
+            return
+        if channel is None:
+            wire.send(control, {"status": _reaped(int(message["reap"]), float(message["wait_s"]))})
+            continue
+        server = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            control.close()
+            _be_a_child(channel, server, has_decord)
+        os.close(channel)
+        wire.send(control, {"pid": pid})
+
+
+def _be_a_child(descriptor: int, server: int, has_decord: bool) -> NoReturn:
+    """Give up all rights and serve on the socket until the worker is gone."""
+    status = 1
+    try:
+        memory = confine.MemoryLimit()
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), sys.stderr.fileno())  # decord warns about every file it doesn't like
+        confined = confine.forbid_files_and_network()
+        threading.Thread(target=_follow, args=(server,), daemon=True).start()
+        Child(socket.socket(fileno=descriptor), memory, confined, has_decord).serve()
+        status = 0
+    except Exception:
+        traceback.print_exc()
+    finally:
+        os._exit(status)  # never back into the server's loop
+
+
+def _reaped(pid: int, wait_s: float) -> int | None:
+    """The exit status of a child that is about to end; None where it isn't."""
+    deadline = time.monotonic() + wait_s
+    while True:
+        found, status = os.waitpid(pid, os.WNOHANG)
+        if found:
+            return os.waitstatus_to_exitcode(status)
+        if time.monotonic() > deadline:
+            return None
+        time.sleep(0.002)
 
 
 def _import_all_of_av() -> None:
@@ -166,7 +221,7 @@ def _import_all_of_av() -> None:
 
 
 def _follow(parent: int) -> None:
-    """End this process when the worker has died, even in the middle of a decode that never returns."""
+    """End this process when server and worker have died, even in the middle of a decode that never returns."""
     while os.getppid() == parent:
         time.sleep(1)
     os._exit(0)
