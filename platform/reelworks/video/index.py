@@ -56,15 +56,19 @@ def read_index(stream: VideoStream, demuxer: str, file_bytes: int, short: bool) 
 def extent_of(stream: VideoStream, start: int, end: int) -> tuple[int, int] | None:
     """(first byte, end) of what decodes the frames shown from `start` to `end` (stream ticks), None without an index.
 
-    From the key frame before, to some packets behind: a decoder gives a frame after those that it may refer to.
+    From a key frame before, to some packets behind: a decoder gives a frame after those that it may refer to. An index
+    has decoding times, so the key frame found for a time may be shown after it; then the one before counts.
     """
     entries = stream.index_entries
-    first = max(0, entries.search_timestamp(start, backward=True)) if len(entries) else -1
-    last = entries.search_timestamp(end, backward=True, any_frame=True) if len(entries) else -1
+    if not len(entries):
+        return None
+    last = entries.search_timestamp(end, backward=True, any_frame=True)
+    first = entries.search_timestamp(start, backward=True)
     if last < first or first < 0:
         return None
+    before = max(0, entries.search_timestamp(entries[first].timestamp - 1, backward=True))
     near = entries[max(first, last - _REORDERED) : last + 1 + _REORDERED]
-    return entries[first].pos, max(entry.pos + entry.size for entry in near)
+    return entries[before].pos, max(entry.pos + entry.size for entry in near)
 
 
 def check_limits(container: InputContainer, stream: VideoStream, index: Index, limits: Limits) -> None:

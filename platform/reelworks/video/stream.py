@@ -24,7 +24,7 @@ from reelworks.video.source import size_of
 SEEKABLE = ("mov", "matroska")
 """Containers with an index of key frames by time; the others are read from their start."""
 
-_MARGINS_S = (0, 2, 10)
+_MARGINS_S = (0, Fraction(1, 4), 2, 10)
 """How far before the time asked for a seek aims, in turn, until a key frame lies before that time."""
 
 _LATEST_S = 1e9
@@ -141,16 +141,13 @@ class FrameStream:
         `until_s`, the last time that will be asked for, bounds what is fetched ahead from a remote file.
         """
         base = self.time_base
-        if self.demuxer == "mov" and isinstance(self._file, Remote):
-            extent = extent_of(self.stream, int(time_s / base), int(min(until_s, _LATEST_S) / base))
-            if extent:
-                self._file.expect(*extent)
         start = self.stream.start_time or 0
         if self.demuxer in SEEKABLE and time_s > start * base:
             for margin_s in _MARGINS_S:
                 target = int((Fraction(time_s) - margin_s) / base)
                 if target <= start:
                     break
+                self._announce(target, int(min(until_s, _LATEST_S) / base))
                 frames = self._after_seek(target, time_s)
                 if frames is not None:
                     return frames
@@ -168,6 +165,13 @@ class FrameStream:
             return False
         at = self.stream.index_entries.search_timestamp(target, backward=True)
         return at >= 0 and self.stream.index_entries[at].timestamp > pts
+
+    def _announce(self, start: int, end: int) -> None:
+        """Tell a remote file where the frames shown between two timestamps are; only some indexes know it."""
+        if self.demuxer == "mov" and isinstance(self._file, Remote):
+            extent = extent_of(self.stream, start, end)
+            if extent:
+                self._file.expect(*extent)
 
     def _after_seek(self, target: int, time_s: float) -> Iterator[Timed] | None:
         """Frames from the key frame before `target`, or None where the first one isn't at or before the time."""
