@@ -20,8 +20,6 @@ def media_reads(tap: Tap, prefix: str) -> Counter[str]:
     return Counter(one.path for one in tap.gets(prefix) if not one.path.endswith(".json"))
 
 
-
-
 def test_reads_are_proportional_to_what_changed(
     tap: Tap, prefix: str, world: str, models: dict[str, str], tmp_path: Path
 ) -> None:

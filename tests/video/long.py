@@ -26,9 +26,10 @@ def long_video(container: str, repeats: int, *, index_first: bool = False) -> by
     out = io.BytesIO()
     muxer = {"mov": "mov", "mp4": "mov", "mkv": "matroska"}[container]
     movflags = {"movflags": "+faststart"} if index_first else {}
-    with av.open(io.BytesIO(part)) as source, av.open(
-        out, "w", format=muxer, options=movflags, io_open=lambda *_: io.BytesIO(out.getvalue())
-    ) as file:
+    with (
+        av.open(io.BytesIO(part)) as source,
+        av.open(out, "w", format=muxer, options=movflags, io_open=lambda *_: io.BytesIO(out.getvalue())) as file,
+    ):
         template = source.streams.video[0]
         video = file.add_stream_from_template(template)
         audio = file.add_stream("pcm_s16le", rate=16_000)
