@@ -25,6 +25,13 @@ from reelworks.video.frames import Frames
 from reelworks.video.limits import Limits
 from reelworks.video.reader import Reader
 
+_OPENING_BYTES = 2**30
+"""Opening decodes one frame and those that it waits for: six of the largest size by the levels of H.264 and HEVC."""
+
+_DECODING_BYTES, _DECODING_BYTES_PER_PIXEL = 384 * 2**20, 160
+"""What decoding needs: an index, decord's queues; twenty frames of three planes of 16 bits, and the scaler's. A file
+that eats memory costs the time to fill it, so small frames get little."""
+
 
 class _RemoteFile(io.RawIOBase):
     """A file whose bytes the worker reads for us."""
@@ -127,19 +134,27 @@ class Child:
         self._close()
         limits = Limits(**message["limits"])
         confine.limit_cpu(limits.cpu_s)
-        self._memory.set(limits.memory_bytes)
+        self._memory.set(min(limits.memory_bytes, _OPENING_BYTES))
         if descriptor is None:
             self._file = cast(BinaryIO, _RemoteFile(self._channel, message["size"]))
         else:
             self._file = os.fdopen(descriptor, "rb", buffering=0)
         self._reader = Reader(self._file, limits, use_decord=self._has_decord and not message["cautious"])
+        self._memory.set(self._room())
         wire.send(self._channel, {"probe": wire.pack_probe(self._reader.probe)})
 
     def _allocate(self, shape: tuple[int, ...]) -> np.ndarray:
         """Pages for the result; they come on top of the decoder's memory, and have their own limit."""
-        assert self._reader is not None
-        self._memory.set(self._reader.limits.memory_bytes + int(np.prod(shape, dtype=np.int64)))
+        # Twice: frames for single times are drawn apart before they come to their places.
+        self._memory.set(self._room() + 2 * int(np.prod(shape, dtype=np.int64)))
         return self._pages.allocate(shape)
+
+    def _room(self) -> int:
+        """Address space for decoding the open file."""
+        assert self._reader is not None
+        probe, limits = self._reader.probe, self._reader.limits
+        needed = _DECODING_BYTES + _DECODING_BYTES_PER_PIXEL * probe.stored_width * probe.stored_height
+        return min(limits.memory_bytes, needed)
 
     def _send_frames(self, frames: Frames | None) -> None:
         if frames is None:
