@@ -18,7 +18,7 @@ class Limits:
     cpu_s: float = 120.0
     """CPU seconds of one request to the decoding child: opening, decoding, one batch."""
     memory_bytes: int = 2 * 2**30
-    """Address space of the decoding child above what it has when idle, the decoded frames apart; less for small ones."""
+    """Address space of the decoding child above what it has when idle, its result apart; small frames get less."""
     stall_s: float = 30.0
     """Wall seconds without an answer and without a tick of CPU time after which the child counts as hung."""
     attempts: int = 3
