@@ -145,7 +145,7 @@ class Child:
 
     def _allocate(self, shape: tuple[int, ...]) -> np.ndarray:
         """Pages for the result; they come on top of the decoder's memory, and have their own limit."""
-        # Twice: frames for single times are drawn apart before they come to their places.
+        # Twice: frames for times out of order are copied once more on the way to their places.
         self._memory.set(self._room() + 2 * int(np.prod(shape, dtype=np.int64)))
         return self._pages.allocate(shape)
 
