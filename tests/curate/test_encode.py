@@ -52,12 +52,12 @@ def test_the_size_of_a_pass_is_in_the_fingerprint_only_where_a_clip_can_exceed_i
     def latents(max_tokens: int, **vae: Any) -> str:
         return stage_fingerprints(recipe(models, max_tokens, **vae), DIGESTS)["latents"]
 
-    # 16 clips of 256 tokens of 256 pixels are the default pass.
-    assert latents(256) == latents(256, pass_pixels=1 << 25)
-    assert latents(256) != latents(256, pass_pixels=(1 << 20) - 1)
-    assert latents(257) != latents(257, pass_pixels=1 << 21)
-    assert latents(4096, batch_clips=1) == latents(4096, batch_clips=1, pass_pixels=1 << 23)
-    assert latents(4097, batch_clips=1) != latents(4097, batch_clips=1, pass_pixels=1 << 23)
+    # 16 clips of 128 tokens of 256 pixels are the default pass.
+    assert latents(128) == latents(128, pass_pixels=1 << 25)
+    assert latents(128) != latents(128, pass_pixels=(1 << 19) - 1)
+    assert latents(129) != latents(129, pass_pixels=1 << 21)
+    assert latents(2048, batch_clips=1) == latents(2048, batch_clips=1, pass_pixels=1 << 23)
+    assert latents(2049, batch_clips=1) != latents(2049, batch_clips=1, pass_pixels=1 << 23)
 
 
 @pytest.mark.parametrize("pixels", [0, -1, 1000])

@@ -121,7 +121,7 @@ class LatentStage(Section):
     """Latent frames encoded at a time; memory doesn't grow with the clip's length."""
     batch_clips: int = Field(default=16, ge=1)
     """Clips of one size and length that share a forward pass, inside a chunk."""
-    pass_pixels: int = Field(default=1 << 20, ge=1 << 16)
+    pass_pixels: int = Field(default=1 << 19, ge=1 << 16)
     """Pixels (clips * frames * rows * columns) that a forward pass takes at most: fewer clips at once, then fewer
     frames, then one tile of a frame after the other, with as much around it as the network looks at, so that latents
     are those of the whole within 1e-5 in float32. On a CPU a pixel costs 0.2 to 0.5 kB, by the VAE's finest width."""
