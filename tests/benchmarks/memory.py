@@ -50,7 +50,7 @@ STAGES = ("index", "decode", "latents")
 PAD_BYTES = (2 << 30) + (200 << 20)
 SAMPLE_S = 0.004
 # Of each input at most so many calls of a stage: an hour's latents would take an hour, and memory doesn't remember.
-CALLS = {"index": 1, "decode": 12, "latents": 3}
+CALLS = {"index": 1, "decode": 8, "latents": 2}
 RESULTS = Path(__file__).parent / "results" / "memory.json"
 RECIPES: dict[str, dict[str, Any]] = {
     "default": {},
@@ -114,8 +114,8 @@ def pad(path: Path, video: Path) -> None:
 def upload(folder: Path, base: str) -> None:
     """The small video of the warm-up and the three inputs, each under a prefix of its own."""
     write_video(folder / "warm.mp4", 320, 192, 24, 60, {})
-    write_video(folder / "4k.mp4", 3840, 2160, 24, 120, {"refs": "4", "bf": "3", "b-pyramid": "normal"})
-    write_video(folder / "minute.mp4", 192, 144, 8, 480, {})
+    write_video(folder / "4k.mp4", 3840, 2160, 24, 72, {"refs": "4", "bf": "3", "b-pyramid": "normal"})
+    write_video(folder / "minute.mp4", 192, 144, 5, 300, {})
     loop(folder / "hour.mp4", folder / "minute.mp4", 60)
     write_video(folder / "scene.mp4", 1280, 720, 24, 240, {})
     pad(folder / "2gib.mp4", folder / "scene.mp4")
