@@ -10,7 +10,7 @@ import ray
 from reelworks.curate.prepare import prepare
 from reelworks.curate.recipe import PrepareRecipe
 from tests.chaos import failpoints
-from tests.curate.conftest import Log
+from tests.curate.run_log import Log
 
 if __name__ == "__main__":
     failpoints.install()

@@ -4,15 +4,57 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
-WRITTEN = ("index", "scores", "captions", "latents", "text")
 ACTOR_KILLS = 3
 """Kills of one stage's actor in a round: after the fourth Ray gives the actor up, and with it the job."""
 FAULTS = ("503", "cut", "late", "lost")
-TIMES = {"ci": 3, "full": 15}
-"""For how many of each kind of call there is a point."""
-QUARANTINED = 4
-"""Hostile files of the corpus: no more records are written."""
+
+
+class Calls(NamedTuple):
+    """A kind of S3 call, for how many of it there is a pair of points (before, after), and their distance.
+
+    A task that dies makes its calls again: with points further apart than these it dies once or twice, not for ever.
+    """
+
+    call: str
+    points: int
+    step: int = 1
+
+    def numbers(self) -> range:
+        return range(1, 1 + self.points * self.step, self.step)
+
+
+WORKERS = {
+    "ci": (
+        *(Calls(f"PutObject-{stage}", 2) for stage in ("captions", "latents", "text")),
+        Calls("PutObject-index", 3, 3),
+        Calls("PutObject-quarantine", 2, 2),
+        Calls("PutObject-scores", 5, 2),
+        Calls("GetObject-sidecar", 4, 3),
+        Calls("GetObject-video", 4, 5),
+    ),
+    "full": (
+        *(Calls(f"PutObject-{stage}", 15) for stage in ("captions", "latents", "text")),
+        Calls("PutObject-index", 5, 3),
+        Calls("PutObject-quarantine", 2, 2),
+        Calls("PutObject-scores", 20, 2),
+        Calls("GetObject-sidecar", 20, 2),
+        Calls("GetObject-video", 20, 3),
+    ),
+}
+DRIVERS = {
+    "ci": (Calls("PutObject-parts", 1), Calls("PutObject-snapshots", 1)),
+    "full": (
+        Calls("PutObject-runs", 1),
+        Calls("ListObjectsV2-listing", 6),
+        Calls("PutObject-parts", 2),
+        Calls("PutObject-snapshots", 1),
+    ),
+}
+LOST_NODES = {"ci": 1, "full": 4}
+FAULTY = {"ci": 3, "full": 15}
+"""Calls of each kind that the bucket answers badly."""
 
 
 @dataclass(frozen=True)
@@ -24,43 +66,28 @@ class Round:
 
 
 def rounds(size: str) -> list[Round]:
-    """The plan: kills of workers and drivers spread over rounds, then a lost node, faults, and two drivers at once."""
-    times = TIMES[size]
-    workers, drivers = list(_worker_points(times)), list(_driver_points(size))
-    count = -(-2 * times // ACTOR_KILLS)
-    # Neighbours in the list are of one stage, so every round gets its share of each.
+    """The plan: kills of workers and drivers spread over rounds, then faults, then lost nodes, two drivers at once."""
+    workers = [point for calls in WORKERS[size] for point in _around("worker", calls)]
+    drivers = [point for calls in DRIVERS[size] for point in _around("driver", calls)]
+    count = -(-2 * WORKERS[size][0].points // ACTOR_KILLS)
+    # Neighbours in the list are of one kind of call, so every round gets its share of each.
     planned = [Round(dict.fromkeys(workers[number::count] + drivers[number::count], "kill")) for number in range(count)]
-    for number in range(1 if size == "ci" else 4):
-        planned.append(Round({f"worker-before-PutObject-latents-{2 * number + 1}": "raylet"}))
-    planned.append(Round(dict(_faults(times))))
-    two = dict.fromkeys(("worker-after-PutObject-latents-2", "worker-before-PutObject-captions-2"), "kill")
-    planned.append(Round(two, drivers_at_once=2))
+    planned.append(Round(dict(_faults(FAULTY[size]))))
+    for number in range(LOST_NODES[size]):
+        points = {f"worker-before-PutObject-latents-{2 * number + 1}": "raylet"}
+        kills = ("worker-after-PutObject-latents-4", "worker-before-PutObject-captions-3")
+        planned.append(Round(points | dict.fromkeys(kills, "kill"), drivers_at_once=2))
     return planned
 
 
-def _worker_points(times: int) -> Iterator[str]:
-    """Around every kind of S3 call of a worker; one stage after the other."""
-    calls = [(f"PutObject-{stage}", times) for stage in WRITTEN]
-    calls += [("PutObject-quarantine", min(times, QUARANTINED))]
-    calls += [("GetObject-video", times), ("GetObject-sidecar", times)]
-    for call, most in calls:
-        for n in range(1, most + 1):
-            yield from (f"worker-{when}-{call}-{n}" for when in ("before", "after"))
-
-
-def _driver_points(size: str) -> Iterator[str]:
-    """Around the parts and the manifest; in full also while the driver announces its run and looks at what is there."""
-    calls = {"PutObject-parts": 1, "PutObject-snapshots": 1}
-    if size == "full":
-        calls |= {"PutObject-parts": 2, "PutObject-runs": 1, "ListObjectsV2-listing": 6}
-    for call, most in calls.items():
-        for n in range(1, most + 1):
-            yield from (f"driver-{when}-{call}-{n}" for when in ("before", "after"))
+def _around(role: str, calls: Calls) -> Iterator[str]:
+    for n in calls.numbers():
+        yield from (f"{role}-{when}-{calls.call}-{n}" for when in ("before", "after"))
 
 
 def _faults(times: int) -> Iterator[tuple[str, str]]:
     """Refused, cut, late and lost answers, each at every kind of call."""
-    calls = [f"worker-before-PutObject-{stage}" for stage in WRITTEN]
+    calls = [f"worker-before-PutObject-{stage}" for stage in ("index", "scores", "captions", "latents", "text")]
     calls += ["worker-before-GetObject-video", "driver-before-PutObject-parts", "driver-before-PutObject-snapshots"]
     for number, call in enumerate(calls):
         for n in range(1, times + 1):

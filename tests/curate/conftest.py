@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,28 +31,11 @@ from reelworks.models.tokenizer import train_tokenizer
 from reelworks.models.vae import CausalVAE, VAEConfig, to_pixels
 from reelworks.shapeworld.corpus import items, make
 from reelworks.shapeworld.hostile import hostile_files
+from tests.curate.run_log import Log
 from tests.own_ray import own_ray
 
 CAPTIONS = ["a red circle moves left", "A large blue square stays still. The camera is fixed."]
 NUM_VIDEOS, NUM_IMAGES, NUM_HOSTILE = 6, 2, 4
-
-
-@dataclass
-class Log:
-    """Stands in for an MLflow run: keeps what is logged."""
-
-    id: str = "test"
-    values: list[dict[str, float]] = field(default_factory=list)
-    files: dict[str, bytes] = field(default_factory=dict)
-
-    def metrics(self, values: dict[str, float], step: int | None = None) -> None:
-        self.values.append(dict(values))
-
-    def blob(self, data: bytes, name: str) -> None:
-        self.files[name] = data
-
-    def json(self, value: Any, name: str) -> None:
-        self.files[name] = json.dumps(value, sort_keys=True).encode()
 
 
 @pytest.fixture(scope="session")

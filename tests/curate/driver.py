@@ -9,7 +9,7 @@ import ray
 
 from reelworks.curate.prepare import prepare
 from reelworks.curate.recipe import PrepareRecipe
-from tests.curate.conftest import Log
+from tests.curate.run_log import Log
 
 if __name__ == "__main__":
     ray.init(address=sys.argv[1], log_to_driver=False)

@@ -11,7 +11,8 @@ from reelworks import storage
 from reelworks.curate.plan import make_plan
 from reelworks.curate.prepare import prepare
 from reelworks.video.encode import encode_video
-from tests.curate.conftest import Log, commit_inline, recipe_for, run_stages
+from tests.curate.conftest import commit_inline, recipe_for, run_stages
+from tests.curate.run_log import Log
 from tests.storage.tap import Tap
 
 

@@ -14,7 +14,8 @@ from reelworks.config import load_recipe
 from reelworks.curate.prepare import prepare
 from reelworks.curate.recipe import PrepareRecipe
 from reelworks.curate.snapshot import read_snapshot
-from tests.curate.conftest import Log, recipe_for
+from tests.curate.conftest import recipe_for
+from tests.curate.run_log import Log
 
 ROOT = Path(__file__).parents[2]
 FOOTAGE = ROOT / ".cache" / "footage" / "transnetv2.mp4"  # `make setup` puts it there

@@ -18,7 +18,8 @@ from reelworks.curate.prepare import prepare
 from reelworks.curate.recipe import PrepareRecipe
 from reelworks.curate.snapshot import read_snapshot, resolve_snapshot
 from reelworks.errors import UserError
-from tests.curate.conftest import NUM_HOSTILE, NUM_IMAGES, NUM_VIDEOS, Log, commit_inline, recipe_for
+from tests.curate.conftest import NUM_HOSTILE, NUM_IMAGES, NUM_VIDEOS, commit_inline, recipe_for
+from tests.curate.run_log import Log
 from tests.models.test_frame_scorer import save_classifier
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")

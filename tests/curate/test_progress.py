@@ -16,7 +16,7 @@ from reelworks.curate.chunk import Chunk, Failure, to_table
 from reelworks.curate.progress import Progress, ticking
 from reelworks.curate.sources import Source
 from reelworks.storage.traffic import count
-from tests.curate.conftest import Log
+from tests.curate.run_log import Log
 
 STATES = st.sampled_from(["clips", "quarantined", "changed"])
 SOURCES = st.lists(st.one_of(st.lists(STATES, min_size=1, max_size=4), st.just(["no_clips"])), min_size=1, max_size=12)

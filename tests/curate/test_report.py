@@ -20,7 +20,8 @@ from reelworks.curate.plan import Plan, make_plan
 from reelworks.curate.report import picture_uri, report
 from reelworks.curate.report_page import Card, Page, render
 from reelworks.curate.snapshot import resolve_snapshot
-from tests.curate.conftest import Log, commit_inline, recipe_for, upload_world
+from tests.curate.conftest import commit_inline, recipe_for, upload_world
+from tests.curate.run_log import Log
 
 EVIL = "<script>alert(1)</script><img src='http://x/'>'\""
 
