@@ -64,7 +64,8 @@ class Chaos:
         self.wanted = self.reference()
         (folder / "ray").mkdir()
         os.environ["RAY_TMPDIR"] = str(folder)  # never the folder of a Ray that runs already
-        self.cluster = Cluster(True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+        # All work on nodes that can be lost: with the head goes the cluster.
+        self.cluster = Cluster(True, head_node_args={"num_cpus": 0, "include_dashboard": False})
         self.nodes = [self.cluster.add_node(num_cpus=NODE_CPUS) for _ in range(NODES)]
 
     @property

@@ -89,14 +89,11 @@ def _take(when: str, operation: str, url: str) -> str:
     file = folder / f"{point}-{_times_reached(folder / REACHED / point)}"
     try:
         action = file.read_text()
-        victim = _raylet() if action == "raylet" else os.getpid()
-        if victim is None:
-            return ""
         file.unlink()
     except FileNotFoundError:
         return ""
     if action in KILLS:
-        os.kill(victim, signal.SIGKILL)
+        os.kill(_raylet() if action == "raylet" else os.getpid(), signal.SIGKILL)
     return action
 
 
@@ -119,11 +116,11 @@ def subject(url: str) -> str:
     return "sidecar" if path.endswith(".json") else "video"
 
 
-def _raylet() -> int | None:
-    """The raylet of this worker's node; None on the head, which takes the whole cluster with it."""
+def _raylet() -> int:
+    """The raylet of this worker's node; never the head's, which has no CPU for work."""
     parent = psutil.Process(os.getppid())
-    is_raylet = "raylet" in parent.name()
-    return parent.pid if is_raylet and "--head" not in parent.cmdline() else None
+    assert "raylet" in parent.name(), parent
+    return parent.pid
 
 
 class _Body:
