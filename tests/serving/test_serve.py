@@ -145,15 +145,25 @@ def test_the_jobs_of_a_killed_sampler_are_finished_by_the_next_one(deployed: Dep
 
 def test_samplers_follow_the_queue_up_and_down_and_lose_no_job(deployed: Deployed):
     client = deployed.client()
-    made = [client.videos.create(prompt=f"x {n}", extra_body={"steps": 120}).id for n in range(40)]
-    most, deadline = 1, time.monotonic() + 180
-    waiting = set(made)
-    while waiting and time.monotonic() < deadline:
-        most = max(most, deployed.replicas().get("Sampler", 0))
-        waiting = {one for one in waiting if client.videos.retrieve(one).status in ("queued", "in_progress")}
+
+    def still(jobs: set[str]) -> set[str]:
+        return {one for one in jobs if client.videos.retrieve(one).status in ("queued", "in_progress")}
+
+    made: list[str] = []
+    waiting: set[str] = set()
+    deadline = time.monotonic() + 180
+    # However fast the first sampler is, jobs wait until the second one stands.
+    while deployed.replicas().get("Sampler", 0) < 2:
+        assert time.monotonic() < deadline, f"one sampler alone for {len(made)} jobs"
+        waiting = still(waiting)
+        new = [client.videos.create(prompt="x", extra_body={"steps": 120}).id for _ in range(20 - len(waiting))]
+        made, waiting = made + new, waiting | set(new)
+        time.sleep(0.3)
+    while waiting:
+        assert time.monotonic() < deadline, f"{len(waiting)} jobs of {len(made)} never end"
+        waiting = still(waiting)
         time.sleep(0.3)
     assert {client.videos.retrieve(one).status for one in made} == {"completed"}
-    assert most == 2
     while deployed.replicas()["Sampler"] != 1:
         assert time.monotonic() < deadline
         time.sleep(0.5)
