@@ -64,6 +64,8 @@ class Chaos:
         self.wanted = self.reference()
         (folder / "ray").mkdir()
         os.environ["RAY_TMPDIR"] = str(folder)  # never the folder of a Ray that runs already
+        # Workers that are started ahead lack the fail points, so they are of no use here.
+        os.environ |= {"RAY_prestart_worker_first_driver": "0", "RAY_enable_worker_prestart": "0"}
         # All work on nodes that can be lost: with the head goes the cluster.
         self.cluster = Cluster(True, head_node_args={"num_cpus": 0, "include_dashboard": False})
         self.nodes = [self.cluster.add_node(num_cpus=NODE_CPUS) for _ in range(NODES)]
