@@ -9,16 +9,12 @@ seconds from submission to the first result, and how often a frame is decoded. T
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
-import os
-import platform
 import resource
 import tempfile
 import time
 import uuid
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +38,7 @@ from reelworks.models.latent_stats import LatentStats
 from reelworks.models.vae import CausalVAE, VAEConfig, to_pixels
 from reelworks.shapeworld.clips import random_clips
 from reelworks.video.encode import encode_video
+from tests.benchmarks.record import record
 from tests.curate.conftest import recipe_for, tiny_models
 from tests.own_ray import own_ray
 from tests.own_s3 import own_s3
@@ -49,7 +46,6 @@ from tests.own_s3 import own_s3
 SIZES = ((240, 160), (160, 240), (192, 192))
 CODECS = (("h264", "mp4"), ("vp9", "webm"), ("mpeg4", "avi"), ("h264", "mkv"))
 SHOTS, FRAMES, FPS = 3, 33, 24
-RESULTS = Path(__file__).parent / "results" / "curation.json"
 
 
 @dataclass
@@ -169,11 +165,6 @@ def half_by_hand(plan: Plan, part: int) -> Measured:
     return measured
 
 
-def hardware() -> str:
-    names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    return f"{len(os.sched_getaffinity(0))} cores of {names[0].partition(': ')[2] if names else platform.machine()}"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--videos", type=int, default=70, help="of three clips each")
@@ -187,15 +178,8 @@ def main() -> None:
             name: run(make_plan(recipe(f"{base}/{name}", f"{base}/raw/", models))).figures()
             for name, run in (("hand", by_hand), ("ray", by_ray))
         }
-    result = {
-        "date": datetime.now(UTC).date().isoformat(),
-        "hardware": hardware(),
-        **measured,
-        "ratio": round(measured["ray"]["clips_per_second"] / measured["hand"]["clips_per_second"], 3),
-    }
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result, indent=2))
+    ratio = measured["ray"]["clips_per_second"] / measured["hand"]["clips_per_second"]
+    print(record("curation", measured | {"ratio": round(ratio, 3)}))
 
 
 if __name__ == "__main__":

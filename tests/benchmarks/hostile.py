@@ -12,10 +12,8 @@ About five minutes on idle cores.
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import os
-import platform
 import random
 import tempfile
 import time
@@ -23,7 +21,6 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from functools import partial
 from multiprocessing.pool import Pool
 from pathlib import Path
@@ -31,7 +28,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from infra.local.stack import Stack
 from reelworks import storage
 from reelworks.curate.chunk import Chunk, from_table, to_table
 from reelworks.curate.frames import decode_chunks
@@ -41,7 +37,9 @@ from reelworks.curate.sources import Source, list_sources
 from reelworks.shapeworld.clips import random_clips
 from reelworks.video import Limits, sandbox
 from reelworks.video.encode import encode_video
+from tests.benchmarks.record import record
 from tests.curate.conftest import recipe_for, tiny_models
+from tests.own_s3 import own_s3
 from tests.video.faults import arm, marked
 
 WORKERS, SHARE = 2, 0.05
@@ -60,7 +58,6 @@ KINDS = {
 }
 SIZES = ((320, 240), (240, 320), (256, 256), (192, 128))
 CODECS = (("h264", "mp4"), ("vp9", "webm"), ("mpeg4", "avi"), ("h264", "mkv"), ("h264", "mov"))
-RESULTS = Path(__file__).parent / "results" / "hostile.json"
 
 
 class Done(NamedTuple):
@@ -100,9 +97,8 @@ def upload(prefix: str, num_sources: int) -> None:
         list(pool.map(put, range(num_sources)))
 
 
-def prepare_worker(stack: dict[str, str]) -> None:
+def prepare_worker() -> None:
     """In a worker, before its first source."""
-    os.environ.update(stack)
     arm()
     sandbox.Limits = partial(Limits, stall_s=STALL_S, cpu_s=CPU_S, attempts=ATTEMPTS)  # type: ignore[misc,assignment]
 
@@ -132,12 +128,12 @@ def timed(pool: Pool, sources: list[Source], plan: Plan) -> tuple[float, list[Do
     return time.perf_counter() - began, done
 
 
-def measure(base: str, models: dict[str, str], num_sources: int, rounds: int, stack: dict[str, str]) -> dict[str, Any]:
+def measure(base: str, models: dict[str, str], num_sources: int, rounds: int) -> dict[str, Any]:
     good, bad = (list(list_sources([f"{base}/raw/{name}/"])) for name in ("good", "bad"))
     random.Random(0).shuffle(bad)
     seconds = {"without": 0.0, "with": 0.0}
     done: dict[str, list[Done]] = {"without": [], "with": []}
-    with multiprocessing.get_context("spawn").Pool(WORKERS, prepare_worker, (stack,)) as pool:
+    with multiprocessing.get_context("spawn").Pool(WORKERS, prepare_worker) as pool:
         warm = make_plan(recipe_for(f"{base}/warm", f"{base}/raw/good/", models))
         timed(pool, good[:20], warm)
         for number in range(rounds):
@@ -182,30 +178,17 @@ def summary(seconds: dict[str, float], done: dict[str, list[Done]]) -> dict[str,
     }
 
 
-def hardware() -> str:
-    names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    return f"{len(os.sched_getaffinity(0))} cores of {names[0].partition(': ')[2] if names else platform.machine()}"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sources", type=int, default=1000, help="objects, 5%% of them hostile")
     parser.add_argument("--rounds", type=int, default=4, help="pairs of runs without and with the hostile ones")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="rw") as name:
-        stack = Stack(Path(name) / "stack")
-        environment = stack.up(("s3",), say=lambda line: None)
-        os.environ.update(environment)
-        try:
-            base = f"s3://reelworks/benchmark-{uuid.uuid4().hex}"
-            upload(f"{base}/raw", options.sources)
-            models = tiny_models(Path(name) / "models")
-            measured = measure(base, models, options.sources, options.rounds, environment)
-        finally:
-            stack.down(say=lambda line: None)
-    result = {"date": datetime.now(UTC).date().isoformat(), "hardware": hardware(), **measured}
-    RESULTS.write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result, indent=2))
+    with tempfile.TemporaryDirectory(prefix="rw") as name, own_s3(Path(name)):
+        base = f"s3://reelworks/benchmark-{uuid.uuid4().hex}"
+        upload(f"{base}/raw", options.sources)
+        models = tiny_models(Path(name) / "models")
+        measured = measure(base, models, options.sources, options.rounds)
+    print(record("hostile", measured))
 
 
 if __name__ == "__main__":

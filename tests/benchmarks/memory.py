@@ -12,10 +12,8 @@ the defaults, and short clips of 65,536 tokens, whose frames are encoded in tile
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import os
-import platform
 import struct
 import sys
 import tempfile
@@ -23,7 +21,6 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime
 from itertools import chain
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -35,7 +32,6 @@ import numpy as np
 import pyarrow as pa
 from av.video.frame import VideoFrame
 
-from infra.local.stack import Stack
 from reelworks import storage
 from reelworks.curate.board import told_task
 from reelworks.curate.chunk import TABLE
@@ -44,6 +40,8 @@ from reelworks.curate.frames import decode_chunks
 from reelworks.curate.index import index_sources
 from reelworks.curate.listing import list_chunks
 from reelworks.curate.plan import Plan, make_plan
+from tests.benchmarks.record import record
+from tests.own_s3 import own_s3
 
 LIMIT_MB = 400
 STAGES = ("index", "decode", "latents")
@@ -51,7 +49,6 @@ PAD_BYTES = (2 << 30) + (200 << 20)
 SAMPLE_S = 0.004
 # Of each input at most so many calls of a stage: an hour's latents would take an hour, and memory doesn't remember.
 CALLS = {"index": 1, "decode": 8, "latents": 2}
-RESULTS = Path(__file__).parent / "results" / "memory.json"
 RECIPES: dict[str, dict[str, Any]] = {
     "default": {},
     "large": {
@@ -253,31 +250,19 @@ def run(folder: Path, base: str, name: str, models: dict[str, str]) -> dict[str,
     return found
 
 
-def hardware() -> str:
-    names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    return f"{len(os.sched_getaffinity(0))} cores of {names[0].partition(': ')[2] if names else platform.machine()}"
-
-
 def main() -> int:
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     from tests.curate.conftest import tiny_models
 
-    with tempfile.TemporaryDirectory(prefix="rw") as place:
+    with tempfile.TemporaryDirectory(prefix="rw") as place, own_s3(Path(place)):
         folder = Path(place)
-        stack = Stack(folder / "stack")
-        os.environ.update(stack.up(("s3",), say=lambda line: None))
-        os.environ["REELWORKS_CACHE"] = str(folder / "cache")
-        try:
-            models = tiny_models(folder / "models")
-            base = f"s3://reelworks/benchmark-{uuid.uuid4().hex}"
-            upload(folder, base)
-            found = {name: run(folder, base, name, models) for name in RECIPES}
-        finally:
-            stack.down(say=lambda line: None)
+        models = tiny_models(folder / "models")
+        base = f"s3://reelworks/benchmark-{uuid.uuid4().hex}"
+        upload(folder, base)
+        found = {name: run(folder, base, name, models) for name in RECIPES}
     figures = [one for sources in found.values() for stages in sources.values() for one in stages.values()]
     peak = max(max(one["pss_mb"], one["hwm_mb"]) for one in figures)
-    about = {"date": datetime.now(UTC).date().isoformat(), "hardware": hardware(), "limit_mb": LIMIT_MB}
-    RESULTS.write_text(json.dumps(about | {"peak_mb": peak, "recipes": found}, indent=2) + "\n")
+    record("memory", {"limit_mb": LIMIT_MB, "peak_mb": peak, "recipes": found})
     print(f"peak {peak} MB of {LIMIT_MB} MB")
     return int(peak > LIMIT_MB)
 

@@ -19,7 +19,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ from reelworks import video
 from reelworks.curate.shots import FALLBACK_FPS, ShotSpec, find_shots, spans_of
 from reelworks.errors import VideoError
 from reelworks.video.encode import encode_video
-from tests.benchmarks.hostile import hardware
+from tests.benchmarks.record import record
 from tests.video.painted import edited, paint
 
 FPS, FRAMES = 24, 96
@@ -39,7 +38,6 @@ CODECS = (
     ("h264", "mp4"), ("hevc", "mp4"), ("h264", "mkv"), ("vp9", "webm"), ("vp8", "webm"), ("av1", "mp4"),
     ("mpeg4", "avi"), ("mpeg2video", "ts"), ("prores", "mov"), ("mjpeg", "mov"),
 )  # fmt: skip
-RESULTS = Path(__file__).parent / "results" / "peers.json"
 PEER = Path(__file__).with_name("curator_peer.py")
 
 
@@ -143,15 +141,8 @@ def main() -> None:
         }
         measured = measure(commands, truth, options.rounds)
     ours, theirs = measured["reelworks"], measured["nemo_curator"]
-    result = {
-        "date": datetime.now(UTC).date().isoformat(),
-        "hardware": hardware(),
-        "files": len(truth),
-        **measured,
-        "times_as_fast": {name: round(theirs[name] / ours[name], 2) for name in ("wall_s", "cpu_s")},
-    }
-    RESULTS.write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result, indent=2))
+    fast = {name: round(theirs[name] / ours[name], 2) for name in ("wall_s", "cpu_s")}
+    print(record("peers", {"files": len(truth), **measured, "times_as_fast": fast}))
 
 
 if __name__ == "__main__":
