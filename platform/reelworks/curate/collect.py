@@ -16,10 +16,11 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from reelworks import storage, tracking
+from reelworks.curate.quarantine import read_if_there
 from reelworks.curate.reach import BY_SOURCE, Reach, parse
 from reelworks.curate.runs import RUNS, live_runs
 from reelworks.curate.snapshot import list_snapshots, manifest_uri, read_link, read_manifest, removed_uri
-from reelworks.errors import StorageError, StorageErrorKind, UserError
+from reelworks.errors import UserError
 
 REQUESTS_AT_ONCE = 8
 SNAPSHOTS = "snapshots"
@@ -159,12 +160,8 @@ class Collection:
             address = parse(key)
             if address is None or not self.reach.knows_index(address):
                 return False
-            try:
-                return self.reach.has_no_clips(address, storage.get_bytes(f"{self.root}/{key}"))
-            except StorageError as error:
-                if error.kind is not StorageErrorKind.not_found:
-                    raise
-                return False
+            data = read_if_there(f"{self.root}/{key}")
+            return data is not None and self.reach.has_no_clips(address, data)
 
         with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
             return {key for key, useful in pool.map(lambda key: (key, looked_at(key)), keys) if useful}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from reelworks import storage
 from reelworks.curate.chunk import Chunk
 from reelworks.curate.listing import SourceSet
+from reelworks.curate.repeat import repeated
 
 if TYPE_CHECKING:
     from reelworks.curate.board import Work
@@ -175,19 +176,8 @@ class Progress:
 @contextmanager
 def ticking(progress: Progress) -> Iterator[None]:
     """Tells the progress from a thread of its own, so that a stage that is slow shows as such; once more at the end."""
-    stop = threading.Event()
-
-    def tick() -> None:
-        while not stop.wait(progress.every_s):
-            progress.tick()
-
-    thread = threading.Thread(target=tick, name="progress", daemon=True)
-    thread.start()
-    try:
+    with repeated(progress.tick, progress.every_s, "progress"):
         yield
-    finally:
-        stop.set()
-        thread.join()
     progress.tick()
 
 

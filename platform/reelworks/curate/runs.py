@@ -6,7 +6,6 @@ An old result that no snapshot holds any more may be taken over by a run that is
 from __future__ import annotations
 
 import json
-import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +13,9 @@ from dataclasses import dataclass
 
 from reelworks import storage
 from reelworks.curate.plan import Plan
-from reelworks.errors import StorageError, StorageErrorKind
+from reelworks.curate.quarantine import read_if_there
+from reelworks.curate.repeat import repeated
+from reelworks.errors import StorageError
 
 RUNS = "runs"
 RENEW_S = 3600.0
@@ -38,24 +39,19 @@ def announced(plan: Plan, run_id: str) -> Iterator[None]:
     """
     mine = plan.uri(f"{RUNS}/{run_id}/")
     uri = f"{mine}{uuid.uuid4().hex}"  # one for each attempt: a dead one's is not renewed
-    stop = threading.Event()
-    thread = threading.Thread(target=_renew, args=(uri, _create(uri, plan), plan, stop), name="announce", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-    storage.delete_prefix(mine)
+    etag = _create(uri, plan)
 
-
-def _renew(uri: str, etag: str, plan: Plan, stop: threading.Event) -> None:
-    """Write the record again from time to time, so that its age tells whether the run is alive."""
-    while not stop.wait(RENEW_S):
+    def renew() -> None:
+        """Write the record again, so that its age tells whether the run is alive."""
+        nonlocal etag
         try:
             etag = storage.swap(uri, etag, _record(plan)) or _create(uri, plan)
         except StorageError as error:
             print(f"prepare: {uri} could not be renewed ({error}); tried again in {RENEW_S:.0f} s", flush=True)
+
+    with repeated(renew, RENEW_S, "announce"):
+        yield
+    storage.delete_prefix(mine)
 
 
 def _create(uri: str, plan: Plan) -> str:
@@ -71,10 +67,8 @@ def live_runs(root: str, now_s: float) -> Iterator[LiveRun]:
     """The runs of a data set that have begun and not ended; now_s is the store's time."""
     for found in storage.list_objects(f"{root}/{RUNS}/"):
         if now_s - found.modified_s < DEAD_AFTER_S:
-            try:
-                fingerprints = json.loads(storage.get_bytes(found.uri))["fingerprints"]
-            except StorageError as error:
-                if error.kind is not StorageErrorKind.not_found:
-                    raise
+            data = read_if_there(found.uri)
+            if data is None:
                 continue  # it has ended meanwhile
+            fingerprints = json.loads(data)["fingerprints"]
             yield LiveRun(found.uri.removeprefix(f"{root}/"), fingerprints)
