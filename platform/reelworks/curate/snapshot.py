@@ -88,10 +88,15 @@ def read_snapshot(root: str, reference: SnapshotRef | str) -> Snapshot:
     """A snapshot with all its rows, every part checked against its digest."""
     ref, manifest = _open(root, str(reference))
     tables = list(read_tables(root, manifest["parts"]))
-    clips = pa.concat_tables(tables) if tables else schema.CLIP.empty_table()
-    if "likeness" not in clips.column_names:  # committed before clips had one
-        clips = clips.append_column("likeness", pa.nulls(len(clips), pa.string()))
+    clips = with_likeness(pa.concat_tables(tables) if tables else schema.CLIP.empty_table())
     return Snapshot(ref, manifest, clips.select(schema.CLIP.names).cast(schema.CLIP))
+
+
+def with_likeness(clips: pa.Table) -> pa.Table:
+    """Clip rows with their column of perceptual hashes, null where they were committed before clips had one."""
+    if "likeness" in clips.column_names:
+        return clips
+    return clips.append_column("likeness", pa.nulls(len(clips), pa.string()))
 
 
 def read_tables(root: str, parts: Sequence[dict[str, Any]], columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
