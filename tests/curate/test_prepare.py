@@ -12,12 +12,17 @@ from pathlib import Path
 import pytest
 import ray
 from PIL import Image
+from ray._private.internal_api import get_memory_info_reply, get_state_from_address
 
 from reelworks import storage
+from reelworks.curate import pipeline
+from reelworks.curate.board import new_board
+from reelworks.curate.plan import make_plan
 from reelworks.curate.prepare import prepare
 from reelworks.curate.recipe import PrepareRecipe
 from reelworks.curate.snapshot import read_snapshot, resolve_snapshot
 from reelworks.errors import UserError
+from tests.curate import idle_stages
 from tests.curate.conftest import NUM_HOSTILE, NUM_IMAGES, NUM_VIDEOS, commit_inline, recipe_for
 from tests.curate.run_log import Log
 from tests.models.test_frame_scorer import save_classifier
@@ -100,6 +105,37 @@ def test_a_killed_driver_is_finished_by_another_with_more_actors_to_the_same_byt
 def without_records(keys: dict[str, str]) -> dict[str, str]:
     """All objects but the records of the quarantine, which hold times, and of runs that haven't ended."""
     return {key: etag for key, etag in keys.items() if not key.startswith(("/quarantine/", "/runs/"))}
+
+
+def test_a_small_object_store_neither_spills_nor_starves_an_encoder(
+    models: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """24 chunks of 11 MB of frames through a store of 200 MB, for two encoders at half a second a chunk."""
+    for name, stage in {
+        "list_chunks": idle_stages.list_idle,
+        "index_sources": idle_stages.index_idle,
+        "decode_chunks": idle_stages.decode_idle,
+        "CaptionActor": idle_stages.IdleCaptions,
+        "LatentActor": idle_stages.IdleLatents,
+        "TextActor": idle_stages.IdleText,
+    }.items():
+        monkeypatch.setattr(pipeline, name, stage)
+    vae = {"source": models["vae"], "pool": {"min_size": 2, "max_size": 2}}
+    read = {"workers": 2, "sources_per_task": 4, "chunks_per_task": 2}
+    plan = make_plan(recipe_for("s3://reelworks/idle", "s3://raw/idle/", models, vae=vae, read=read))
+    before = spilled_bytes()
+    done = [chunk.counts for chunks in pipeline.finished_chunks(plan, new_board()) for chunk in chunks]
+    assert len(done) == idle_stages.CHUNKS and len({one["pid"] for one in done}) == 2
+    busy_s = sum(one["ended_s"] - one["begun_s"] for one in done)
+    whole_s = max(one["ended_s"] for one in done) - min(one["begun_s"] for one in done)
+    assert busy_s / whole_s > 1.3, f"{busy_s / whole_s:.2f} of two encoders were at work"
+    assert spilled_bytes() == before
+
+
+def spilled_bytes() -> int:
+    """What the cluster has written from its object store to disk so far."""
+    state = get_state_from_address(ray.get_runtime_context().gcs_address)
+    return int(get_memory_info_reply(state).store_stats.spilled_bytes_total)
 
 
 def test_an_empty_prefix_is_refused_before_anything_starts(prefix: str, models: dict[str, str]) -> None:
