@@ -11,17 +11,13 @@ from tests.curate.run_log import Log
 from tests.own_ray import own_nodes
 
 
-def test_nodes_share_the_work_and_store_the_bytes_of_one_process(
+def test_nodes_share_the_work_of_four_encoders_and_store_the_bytes_of_one_process(
     prefix: str, world: str, models: dict[str, str], tmp_path: Path
 ) -> None:
-    # Two actors of two CPUs each don't fit on a node of three: both nodes must work.
-    pool = {"num_cpus": 2}
-    stages = {
-        "captioner": None,
-        "text": {"source": models["text"], "pool": pool},
-        "vae": {"source": models["vae"], "std_range": (0.2, 5.0), "pool": pool},
-    }
-    recipe = recipe_for(prefix, world, models, **stages)
+    # Five actors don't fit on a node of three CPUs: both nodes must work.
+    pool = {"min_size": 4, "max_size": 4}
+    vae = {"source": models["vae"], "std_range": (0.2, 5.0), "pool": pool}
+    recipe = recipe_for(prefix, world, models, captioner=None, vae=vae, read={"num_cpus": 0.5, "chunks_per_task": 1})
     with own_nodes(2, num_cpus=3):
         shared = prepare(recipe, Log())  # type: ignore[arg-type]
     assert (shared["committed"], shared["nondeterministic"]) == (1, 0)

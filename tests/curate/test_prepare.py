@@ -8,16 +8,18 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import ray
 from PIL import Image
 from ray._private.internal_api import get_memory_info_reply, get_state_from_address
+from ray.exceptions import RayError
 
 from reelworks import storage
 from reelworks.curate import pipeline
 from reelworks.curate.board import new_board
-from reelworks.curate.plan import make_plan
+from reelworks.curate.plan import Plan, make_plan
 from reelworks.curate.prepare import prepare
 from reelworks.curate.recipe import PrepareRecipe
 from reelworks.curate.snapshot import read_snapshot, resolve_snapshot
@@ -107,10 +109,9 @@ def without_records(keys: dict[str, str]) -> dict[str, str]:
     return {key: etag for key, etag in keys.items() if not key.startswith(("/quarantine/", "/runs/"))}
 
 
-def test_a_small_object_store_neither_spills_nor_starves_an_encoder(
-    models: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """24 chunks of 11 MB of frames through a store of 200 MB, for two encoders at half a second a chunk."""
+@pytest.fixture
+def idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pipeline's stages hold frames and sleep, and compute nothing."""
     for name, stage in {
         "list_chunks": idle_stages.list_idle,
         "index_sources": idle_stages.index_idle,
@@ -120,16 +121,36 @@ def test_a_small_object_store_neither_spills_nor_starves_an_encoder(
         "TextActor": idle_stages.IdleText,
     }.items():
         monkeypatch.setattr(pipeline, name, stage)
-    vae = {"source": models["vae"], "pool": {"min_size": 2, "max_size": 2}}
+
+
+def idle_plan(models: dict[str, str], **changes: Any) -> Plan:
     read = {"workers": 2, "sources_per_task": 4, "chunks_per_task": 2}
-    plan = make_plan(recipe_for("s3://reelworks/idle", "s3://raw/idle/", models, vae=vae, read=read))
+    return make_plan(recipe_for("s3://reelworks/idle", "s3://raw/idle/", models, read=read, **changes))
+
+
+def test_a_small_object_store_does_not_spill_and_a_pool_grows_to_its_bound_and_is_kept_at_work(
+    models: dict[str, str], idle: None
+) -> None:
+    """32 chunks of 11 MB of frames through a store of 200 MB, for one or two encoders at half a second a chunk."""
+    plan = idle_plan(models, vae={"source": models["vae"], "pool": {"min_size": 1, "max_size": 2}})
     before = spilled_bytes()
     done = [chunk.counts for chunks in pipeline.finished_chunks(plan, new_board()) for chunk in chunks]
     assert len(done) == idle_stages.CHUNKS and len({one["pid"] for one in done}) == 2
     busy_s = sum(one["ended_s"] - one["begun_s"] for one in done)
     whole_s = max(one["ended_s"] for one in done) - min(one["begun_s"] for one in done)
-    assert busy_s / whole_s > 1.3, f"{busy_s / whole_s:.2f} of two encoders were at work"
+    assert busy_s / whole_s > 1.2, f"{busy_s / whole_s:.2f} of two encoders were at work, on average"
     assert spilled_bytes() == before
+
+
+def test_a_row_that_kills_its_actor_ends_the_job_after_a_bounded_number_of_starts(
+    models: dict[str, str], idle: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(pipeline, "LatentActor", idle_stages.DeadlyLatents)
+    starts = tmp_path / "starts"
+    plan = idle_plan(models, name=str(starts))
+    with pytest.raises(RayError, match="DeadlyLatents"):
+        list(pipeline.finished_chunks(plan, new_board()))
+    assert len(starts.read_bytes()) == 1 + pipeline.ATTEMPTS
 
 
 def spilled_bytes() -> int:

@@ -238,6 +238,21 @@ def test_a_manifest_under_another_name_is_found(plan: Plan) -> None:
     refused(plan, "other@1", "other@1 is a copy of world@1")
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda data: data[: len(data) // 2], "1.json is no manifest"),
+        (lambda data: b"[]", "1.json is no manifest"),
+        (lambda data: b'{"parent": null}', "its manifest lacks .*fingerprints"),
+    ],
+)
+def test_a_manifest_that_says_less_is_named(plan: Plan, change: Callable[[bytes], bytes], told: str) -> None:
+    uri = manifest_uri(plan.recipe.root, "world", 1)
+    with damaged(uri, change):
+        refused(plan, "world@1", told)
+        refused(plan, "world@2", "1.json is no manifest|its successor says")
+
+
 def test_a_parts_truncated_table_is_found(plan: Plan) -> None:
     uri = plan.uri(read_manifest(plan.recipe.root, "world@2")[1]["parts"][0]["key"])
     with damaged(uri, lambda data: data[: len(data) // 2]):

@@ -40,6 +40,9 @@ from reelworks.errors import ReelworksError, StorageError, UserError, VideoError
 Row = Mapping[str, Any]
 Digest = Callable[[np.ndarray], str]
 
+# What every manifest has, and the stages that every run has.
+NEEDED = ("name", "number", "fingerprints", "clips", "counts", "parts", "quarantine")
+STAGES = {"index", "scores", "text", "latents"}
 PROBLEMS_SHOWN = 5
 REQUESTS_AT_ONCE = 8
 # Decoding is bound by cores: more would only hold more frames.
@@ -77,6 +80,8 @@ def verify(root: str, reference: str, frames: bool = False) -> str:
     doesn't stand on are `dataset gc`'s.
     """
     ref, manifest = read_manifest(root, reference)
+    if missing := [name for name in NEEDED if name not in manifest] or STAGES - manifest["fingerprints"].keys():
+        raise UserError(f"{ref} is damaged: its manifest lacks {', '.join(sorted(missing))}", "run prepare again")
     committed = Committed(root.rstrip("/"), manifest, captioner_digest(manifest) if frames else None)
     problems = [*chain_problems(root, ref, manifest)]
     clips, damaged = read_rows(committed)
@@ -118,7 +123,7 @@ def chain_problems(root: str, ref: SnapshotRef, manifest: Mapping[str, Any]) -> 
     for number in range(ref.number - 1, 0, -1):
         try:
             found, grandparent = read_link(root, ref.name, number)
-        except StorageError as error:
+        except ReelworksError as error:
             yield str(error)
             return
         if found != parent:
