@@ -2,8 +2,8 @@
 
 Rounds of one small corpus, each from an empty data set, on one cluster of three nodes. In every round some fail points
 are armed (failpoints.py); a driver that dies is started again, a node that dies is replaced. Afterwards the data set
-must hold, byte for byte, what an undisturbed run in one process stores, and the snapshot must have the same id. The full
-form runs tiny models of production classes; the CI form lets stand-ins caption and embed (standins.py).
+must hold, byte for byte, what an undisturbed run in one process stores, and the snapshot must have the same id. The
+full form runs tiny models of production classes; the CI form lets stand-ins caption and embed (standins.py).
 """
 
 from __future__ import annotations

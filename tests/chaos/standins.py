@@ -1,7 +1,7 @@
 """A captioner and a text encoder that take the models' places where processes die by the dozen.
 
-Loading Transformers costs a worker several seconds, and what is tested is who writes what and when. A caption says which
-frames it is about, so that one that went astray is another caption.
+Loading Transformers costs a worker several seconds, and what is tested is who writes what and when. A caption says
+which frames it is about, so that one that went astray is another caption.
 """
 
 from __future__ import annotations

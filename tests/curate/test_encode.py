@@ -68,7 +68,7 @@ def test_a_vae_whose_tiles_would_not_be_exact_is_refused_before_a_worker_starts(
 ) -> None:
     check_models(recipe(models, 1024))
     (tmp_path / "config.json").write_text('{"_class_name": "AutoencoderKLWan"}')
-    with pytest.raises(UserError, match="'AutoencoderKLWan'.*only that network's chunks and tiles are exact"):
+    with pytest.raises(UserError, match="'AutoencoderKLWan'.*that one's chunks and tiles are exact"):
         check_models(recipe(models | {"vae": str(tmp_path)}, 1024))
     (tmp_path / "config.json").rename(tmp_path / "model_index.json")
     with pytest.raises(UserError, match="has no config.json"):

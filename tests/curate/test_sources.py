@@ -16,7 +16,15 @@ from reelworks.curate.plan import make_plan
 from reelworks.curate.prepare import newest_of
 from reelworks.curate.quarantine import list_quarantine
 from reelworks.curate.snapshot import read_snapshot
-from reelworks.curate.sources import MAX_SIDECAR_BYTES, Source, list_sources, match_shot, open_source, pair_sidecars, read_sidecar
+from reelworks.curate.sources import (
+    MAX_SIDECAR_BYTES,
+    Source,
+    list_sources,
+    match_shot,
+    open_source,
+    pair_sidecars,
+    read_sidecar,
+)
 from reelworks.errors import StorageError, StorageErrorKind
 from reelworks.storage import ObjectInfo
 from reelworks.video.encode import encode_video

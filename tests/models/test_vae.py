@@ -175,7 +175,7 @@ def test_folders_that_are_no_vae_are_refused_by_name(tmp_path) -> None:
 def test_networks_whose_tiles_would_not_be_exact_are_refused_by_name(tmp_path, name: str) -> None:
     """Attention in the middle of the one, group norms in the other."""
     (tmp_path / "config.json").write_text(json.dumps({"_class_name": name, "z_dim": 16}))
-    with pytest.raises(UserError, match=f"'{name}'.*only that network's chunks and tiles are exact.*train_vae"):
+    with pytest.raises(UserError, match=f"'{name}'.*that one's chunks and tiles are exact.*train_vae"):
         CausalVAE.load(tmp_path)
 
 

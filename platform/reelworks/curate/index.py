@@ -1,7 +1,7 @@
 """Probe and shots of a source: its index object, and the chunks that it is worked on in.
 
-An index object says `clips` or `no_clips`. That a source is in quarantine is said by its record alone (quarantine.py): an
-index object that said so too would be a second object for one fact, and a `retry` between the two writes, or a kill,
+An index object says `clips` or `no_clips`. That a source is in quarantine is said by its record alone (quarantine.py):
+an index object that said so too would be a second object for one fact, and a `retry` between the two writes, or a kill,
 would leave a source held without a record, which nobody could release.
 """
 

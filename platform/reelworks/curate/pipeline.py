@@ -82,7 +82,7 @@ def build(plan: Plan, board: Any) -> Dataset:
 
 
 def _at_once(recipe: PrepareRecipe, chunks_per_call: int) -> int | None:
-    """Chunks of a call: those of one block, since Ray Data would hold back blocks until it has as many as are asked for;
+    """Chunks of a call: those of one block, since Ray Data holds back blocks until it has as many as it is asked for;
     where batches are shared between chunks, as many as they need."""
     return None if recipe.deterministic else chunks_per_call
 

@@ -22,6 +22,6 @@ def refuse_foreign(config: Mapping[str, Any], where: str) -> None:
         return
     found = config.get("model") or config.get("_class_name") or config.get("model_type") or "unknown"
     raise UserError(
-        f"{where} is a checkpoint of {found!r}, expected {CAUSAL_VAE!r}: only that network's chunks and tiles are exact",
+        f"{where} is a checkpoint of {found!r}, expected {CAUSAL_VAE!r}: that one's chunks and tiles are exact",
         "name a checkpoint that train_vae wrote",
     )
