@@ -61,7 +61,11 @@ def check_models(recipe: PrepareRecipe) -> None:
     from reelworks.resolve import read_model_file
 
     source = make_plan(recipe).models["latents"]
-    refuse_foreign(json.loads(read_model_file(source, "config.json")), source)
+    try:
+        config = dict(json.loads(read_model_file(source, "config.json")))
+    except (ValueError, TypeError) as error:
+        raise UserError(f"config.json of {source} can't be read: {error}", "copy or train the checkpoint again") from error
+    refuse_foreign(config, source)
 
 
 def newest_of(plan: Plan, sources_digest: str) -> tuple[SnapshotRef, dict[str, Any]] | None:
