@@ -51,7 +51,7 @@ def test_reads_are_proportional_to_what_changed(
     tap.clear()
     storage.swap(f"{prefix}/raw/new.mp4", new.etag, encode_video(np.full((9, 32, 32, 3), 200, np.uint8), 8.0))
     done = work(run_stages(both))
-    assert list(media_reads(tap, prefix).values()) == [2] and not media_reads(tap, world)
+    assert list(media_reads(tap, f"{prefix}/raw/").values()) == [2] and not media_reads(tap, world)
     assert (done["decoded_sources"], done["scored_clips"], done["captioned_clips"], done["encoded_clips"]) == (
         1,
         1,
