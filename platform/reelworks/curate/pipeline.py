@@ -31,6 +31,8 @@ BLOCK_BYTES = 8 << 20
 # never does, and the encoders behind it starve. So a stage that stands idle with work in front of it may always begin
 # one call, as soon as this share of the half is in use; what it gives away is still bounded by the store.
 IDLE_MAY_BEGIN_AT = 0.05
+# The share of the half that is cut into fixed parts (Ray's is 0.5): half of the stages move no frames and need none.
+RESERVED = 0.1
 # Blocks that a worker may lay down before they are fetched. With Ray's two, each counts, and takes, twice its size.
 BLOCKS_WAITING = 1
 # A row that kills its actor is tried again this often, then the job fails and names the stage; it never loops.
@@ -105,6 +107,7 @@ def finished_chunks(plan: Plan, board: Any) -> Iterator[list[Chunk]]:
         target_max_block_size=BLOCK_BYTES,
         enable_progress_bars=False,
         object_store_memory_pressure_fraction=IDLE_MAY_BEGIN_AT,
+        op_resource_reservation_ratio=RESERVED,
         _max_num_blocks_in_streaming_gen_buffer=BLOCKS_WAITING,
     ):
         with warnings.catch_warnings():

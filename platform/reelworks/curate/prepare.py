@@ -64,7 +64,9 @@ def check_models(recipe: PrepareRecipe) -> None:
     try:
         config = dict(json.loads(read_model_file(source, "config.json")))
     except (ValueError, TypeError) as error:
-        raise UserError(f"config.json of {source} can't be read: {error}", "copy or train the checkpoint again") from error
+        raise UserError(
+            f"config.json of {source} can't be read: {error}", "copy or train the checkpoint again"
+        ) from error
     refuse_foreign(config, source)
 
 
