@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from unittest.mock import patch
 
 import ray
 
@@ -23,3 +26,22 @@ def own_ray(num_cpus: int, object_store_bytes: int = 100 << 20) -> Iterator[None
         )
         yield
         ray.shutdown()
+
+
+@contextmanager
+def own_nodes(count: int, num_cpus: int) -> Iterator[None]:
+    """A cluster of several nodes on this host, beside a head that does no work, in a folder of its own."""
+    from ray.cluster_utils import Cluster
+
+    with tempfile.TemporaryDirectory(prefix="rw") as folder, patch.dict(os.environ, RAY_TMPDIR=folder):
+        (Path(folder) / "ray").mkdir()
+        cluster = Cluster(True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+        try:
+            for _ in range(count):
+                cluster.add_node(wait=False, num_cpus=num_cpus)
+            cluster.wait_for_nodes()
+            ray.init(address=cluster.address, log_to_driver=False)
+            yield
+        finally:
+            ray.shutdown()
+            cluster.shutdown()

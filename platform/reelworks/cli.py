@@ -5,19 +5,22 @@ from __future__ import annotations
 import argparse
 import base64
 import os
+import re
 import shlex
 import subprocess
 import sys
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import TextIO, TypeAlias
 
 from reelworks.errors import ListingErrorKind, ReelworksError, UserError, VideoErrorKind
 
 LOCAL_STACK = Path(".stack/env")
 ROOT = "s3://reelworks/dataset"
 Actions: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # argparse has no public name for it
+# Control characters but tab and line feed, line separators, reversals of the direction of writing, halves of pairs.
+_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _FRAMES = "also decode every clip again and hold its captions against what the captioner was shown"
 
 
@@ -29,10 +32,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _use_local_stack()
         return int(chosen.command(chosen))
     except ReelworksError as error:
-        print(f"error: {error}", file=sys.stderr)
+        _say(f"error: {error}", sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
+
+
+def _say(text: str, to: TextIO | None = None) -> None:
+    """Print what holds strangers' keys and captions: whatever in it would steer a terminal is written out."""
+    print(_STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), text), file=to)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -129,15 +137,15 @@ def _dataset(chosen: argparse.Namespace) -> int:
 
     root, snapshot = chosen.root, chosen.snapshot
     if chosen.action == "show":
-        print(show.show(root, snapshot))
+        _say(show.show(root, snapshot))
     elif chosen.action == "verify":
-        print(verify.verify(root, snapshot, chosen.frames))
+        _say(verify.verify(root, snapshot, chosen.frames))
     elif chosen.action == "report":
-        chosen.output.write_text(report.report(root, snapshot, chosen.clips))
+        chosen.output.write_text(report.report(root, snapshot, chosen.clips), encoding="utf-8")
         print(f"{chosen.output} holds the report on {snapshot}; it opens in any browser")
     else:
         found = diff.diff(root, chosen.before, snapshot)
-        print(diff.as_json(found) if chosen.json else diff.as_text(found, chosen.limit))
+        _say(diff.as_json(found) if chosen.json else diff.as_text(found, chosen.limit))
     return 0
 
 
@@ -146,9 +154,9 @@ def _upkeep(chosen: argparse.Namespace) -> int:
 
     if chosen.action == "gc":
         rules = collect.Rules(chosen.older_than * 86_400, chosen.keep, chosen.delete)
-        print(collect.gc(chosen.root, rules))
+        _say(collect.gc(chosen.root, rules))
     else:
-        print(forget.forget(chosen.root, chosen.uri, chosen.left_out, chosen.delete))
+        _say(forget.forget(chosen.root, chosen.uri, chosen.left_out, chosen.delete))
     return 0
 
 
@@ -157,11 +165,11 @@ def _quarantine(chosen: argparse.Namespace) -> int:
 
     choice = quarantine.Choice(chosen.kind, chosen.uri_prefix)
     if chosen.action == "list":
-        print(quarantine.list_quarantine(chosen.root, choice))
+        _say(quarantine.list_quarantine(chosen.root, choice))
     elif chosen.action == "retry":
-        print(quarantine.retry(chosen.root, choice, chosen.dry_run))
+        _say(quarantine.retry(chosen.root, choice, chosen.dry_run))
     else:
-        print(quarantine.purge(chosen.root, choice, chosen.all, chosen.dry_run))
+        _say(quarantine.purge(chosen.root, choice, chosen.all, chosen.dry_run))
     return 0
 
 

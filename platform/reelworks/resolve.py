@@ -66,6 +66,17 @@ def pin(source: str) -> str:
     return _pinned(address, place, version, digest)
 
 
+def read_model_file(source: str, name: str) -> bytes:
+    """One small file of a model, without its weights. Raises UserError where the source has no such file."""
+    place, _ = _place(source.partition("#")[0])
+    try:
+        return get_bytes(f"{place}/{name}") if place.startswith("s3://") else (_local(place) / name).read_bytes()
+    except (FileNotFoundError, StorageError) as error:
+        if isinstance(error, StorageError) and error.kind is not StorageErrorKind.not_found:
+            raise
+        raise UserError(f"{source} has no {name}", "give the folder that a job or Transformers wrote") from error
+
+
 def _pinned(address: str, place: str, version: int | None, digest: str) -> str:
     if version is not None:
         return f"{address.partition('@')[0]}@{version}={place}#{digest}"

@@ -20,6 +20,8 @@ from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ConnectionClosedError, ReadTimeoutError
 from botocore.httpsession import URLLib3Session
 
+from tests.chaos import standins
+
 ARMED = "REELWORKS_FAILPOINTS"
 """Environment variable with the folder of armed points."""
 ROLE = "REELWORKS_FAILPOINT_ROLE"
@@ -36,7 +38,12 @@ SLOW_DOWN = (
 
 
 def install() -> None:
-    """From now on every S3 client of this process passes the points; Ray runs this in each worker as it starts."""
+    """From now on every S3 client of this process passes the points; Ray runs this in each worker as it starts.
+
+    Where the run asks for it, the stand-ins of the slow models are installed too.
+    """
+    if os.environ.get(standins.STANDINS):
+        standins.install()
     make = boto3.session.Session.client
 
     def client(self: Any, *arguments: Any, **options: Any) -> Any:

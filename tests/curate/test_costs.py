@@ -13,6 +13,7 @@ from reelworks.curate.prepare import prepare
 from reelworks.video.encode import encode_video
 from tests.curate.conftest import commit_inline, recipe_for, run_stages
 from tests.curate.run_log import Log
+from tests.curate.test_stages import work
 from tests.storage.tap import Tap
 
 
@@ -29,7 +30,9 @@ def test_reads_are_proportional_to_what_changed(
     reads = media_reads(tap, world)
     assert len(reads) == first["sources"]
     assert set(reads.values()) <= {1, 2}, "a small object is read once for its shots and once for its frames"
-    assert all("If-Match" in one.headers and one.status == 200 for one in tap.gets(world))
+    # A sidecar is asked for no more than it may have.
+    assert all("If-Match" in one.headers for one in tap.gets(world))
+    assert all(one.status == (206 if one.path.endswith(".json") else 200) for one in tap.gets(world))
 
     tap.clear()
     again = prepare(recipe, Log())  # type: ignore[arg-type]
@@ -39,7 +42,19 @@ def test_reads_are_proportional_to_what_changed(
     assert {one.method for one in tap.requests} == {"GET", "HEAD"}
 
     tap.clear()
-    storage.create_once(f"{prefix}/raw/new.mp4", encode_video(np.full((9, 32, 32, 3), 90, np.uint8), 8.0))
-    run_stages(make_plan(recipe.model_copy(update={"sources": (world, f"{prefix}/raw/")})))
+    new = storage.create_once(f"{prefix}/raw/new.mp4", encode_video(np.full((9, 32, 32, 3), 90, np.uint8), 8.0))
+    both = make_plan(recipe.model_copy(update={"sources": (world, f"{prefix}/raw/")}))
+    run_stages(both)
     assert not media_reads(tap, world)
     assert list(media_reads(tap, f"{prefix}/raw/").values()) == [2]
+
+    tap.clear()
+    storage.swap(f"{prefix}/raw/new.mp4", new.etag, encode_video(np.full((9, 32, 32, 3), 200, np.uint8), 8.0))
+    done = work(run_stages(both))
+    assert list(media_reads(tap, f"{prefix}/raw/").values()) == [2] and not media_reads(tap, world)
+    assert (done["decoded_sources"], done["scored_clips"], done["captioned_clips"], done["encoded_clips"]) == (
+        1,
+        1,
+        1,
+        1,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,9 @@ import torch
 
 from reelworks.curate.encode import LatentActor, segments
 from reelworks.curate.plan import STAGE_VERSION, make_plan, stage_fingerprints
+from reelworks.curate.prepare import check_models
 from reelworks.curate.recipe import PrepareRecipe
+from reelworks.errors import UserError
 from reelworks.models.vae_tiles import tiles
 from tests.curate.conftest import recipe_for
 
@@ -58,6 +61,18 @@ def test_the_size_of_a_pass_is_in_the_fingerprint_only_where_a_clip_can_exceed_i
     assert latents(129) != latents(129, pass_pixels=1 << 21)
     assert latents(2048, batch_clips=1) == latents(2048, batch_clips=1, pass_pixels=1 << 23)
     assert latents(2049, batch_clips=1) != latents(2049, batch_clips=1, pass_pixels=1 << 23)
+
+
+def test_a_vae_whose_tiles_would_not_be_exact_is_refused_before_a_worker_starts(
+    models: dict[str, str], tmp_path: Path
+) -> None:
+    check_models(recipe(models, 1024))
+    (tmp_path / "config.json").write_text('{"_class_name": "AutoencoderKLWan"}')
+    with pytest.raises(UserError, match="'AutoencoderKLWan'.*that one's chunks and tiles are exact"):
+        check_models(recipe(models | {"vae": str(tmp_path)}, 1024))
+    (tmp_path / "config.json").rename(tmp_path / "model_index.json")
+    with pytest.raises(UserError, match="has no config.json"):
+        check_models(recipe(models | {"vae": str(tmp_path)}, 1024))
 
 
 @pytest.mark.parametrize("pixels", [0, -1, 1000])

@@ -8,16 +8,23 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import ray
 from PIL import Image
+from ray._private.internal_api import get_memory_info_reply, get_state_from_address
+from ray.exceptions import RayError
 
 from reelworks import storage
+from reelworks.curate import pipeline
+from reelworks.curate.board import new_board
+from reelworks.curate.plan import Plan, make_plan
 from reelworks.curate.prepare import prepare
 from reelworks.curate.recipe import PrepareRecipe
 from reelworks.curate.snapshot import read_snapshot, resolve_snapshot
 from reelworks.errors import UserError
+from tests.curate import idle_stages
 from tests.curate.conftest import NUM_HOSTILE, NUM_IMAGES, NUM_VIDEOS, commit_inline, recipe_for
 from tests.curate.run_log import Log
 from tests.models.test_frame_scorer import save_classifier
@@ -100,6 +107,56 @@ def test_a_killed_driver_is_finished_by_another_with_more_actors_to_the_same_byt
 def without_records(keys: dict[str, str]) -> dict[str, str]:
     """All objects but the records of the quarantine, which hold times, and of runs that haven't ended."""
     return {key: etag for key, etag in keys.items() if not key.startswith(("/quarantine/", "/runs/"))}
+
+
+@pytest.fixture
+def idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pipeline's stages hold frames and sleep, and compute nothing."""
+    for name, stage in {
+        "list_chunks": idle_stages.list_idle,
+        "index_sources": idle_stages.index_idle,
+        "decode_chunks": idle_stages.decode_idle,
+        "CaptionActor": idle_stages.IdleCaptions,
+        "LatentActor": idle_stages.IdleLatents,
+        "TextActor": idle_stages.IdleText,
+    }.items():
+        monkeypatch.setattr(pipeline, name, stage)
+
+
+def idle_plan(models: dict[str, str], **changes: Any) -> Plan:
+    read = {"workers": 2, "sources_per_task": 4, "chunks_per_task": 2}
+    return make_plan(recipe_for("s3://reelworks/idle", "s3://raw/idle/", models, read=read, **changes))
+
+
+def test_a_small_object_store_does_not_spill_and_a_pool_grows_to_its_bound_and_is_kept_at_work(
+    models: dict[str, str], idle: None
+) -> None:
+    """32 chunks of 11 MB of frames through a store of 200 MB, for one or two encoders at half a second a chunk."""
+    plan = idle_plan(models, vae={"source": models["vae"], "pool": {"min_size": 1, "max_size": 2}})
+    before = spilled_bytes()
+    done = [chunk.counts for chunks in pipeline.finished_chunks(plan, new_board()) for chunk in chunks]
+    assert len(done) == idle_stages.CHUNKS and len({one["pid"] for one in done}) == 2
+    busy_s = sum(one["ended_s"] - one["begun_s"] for one in done)
+    whole_s = max(one["ended_s"] for one in done) - min(one["begun_s"] for one in done)
+    assert busy_s / whole_s > 1.2, f"{busy_s / whole_s:.2f} of two encoders were at work, on average"
+    assert spilled_bytes() == before
+
+
+def test_a_row_that_kills_its_actor_ends_the_job_after_a_bounded_number_of_starts(
+    models: dict[str, str], idle: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(pipeline, "LatentActor", idle_stages.DeadlyLatents)
+    starts = tmp_path / "starts"
+    plan = idle_plan(models, name=str(starts))
+    with pytest.raises(RayError, match="DeadlyLatents"):
+        list(pipeline.finished_chunks(plan, new_board()))
+    assert len(starts.read_bytes()) == 1 + pipeline.ATTEMPTS
+
+
+def spilled_bytes() -> int:
+    """What the cluster has written from its object store to disk so far."""
+    state = get_state_from_address(ray.get_runtime_context().gcs_address)
+    return int(get_memory_info_reply(state).store_stats.spilled_bytes_total)
 
 
 def test_an_empty_prefix_is_refused_before_anything_starts(prefix: str, models: dict[str, str]) -> None:

@@ -187,6 +187,16 @@ def test_purge_refuses_where_the_sources_bucket_is_not_there(prefix: str, poison
     assert len(list(read_quarantine(poisoned.recipe.root))) == 4
 
 
+def test_a_name_that_would_steer_the_terminal_is_written_out(
+    poisoned: Plan, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fields = {"kind": "corrupt", "stage": "index", "message": "x", "attempts": 1, "good_frames": None, "at": "now"}
+    fields |= {"uri": "s3://raw/\x1b[2J\u202e\u00e9.mp4", "source_id": "id"}
+    storage.create_once(poisoned.uri("quarantine/other/id"), json.dumps(fields).encode())
+    assert cli.main(["quarantine", "list", "--root", poisoned.recipe.root]) == 0
+    assert "s3://raw/\\x1b[2J\\u202e\u00e9.mp4" in capsys.readouterr().out
+
+
 def test_commands_take_kinds_and_prefixes_and_a_dry_run_changes_nothing(
     poisoned: Plan, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -16,7 +16,15 @@ from reelworks.curate.plan import make_plan
 from reelworks.curate.prepare import newest_of
 from reelworks.curate.quarantine import list_quarantine
 from reelworks.curate.snapshot import read_snapshot
-from reelworks.curate.sources import Source, list_sources, match_shot, open_source, pair_sidecars, read_sidecar
+from reelworks.curate.sources import (
+    MAX_SIDECAR_BYTES,
+    Source,
+    list_sources,
+    match_shot,
+    open_source,
+    pair_sidecars,
+    read_sidecar,
+)
 from reelworks.errors import StorageError, StorageErrorKind
 from reelworks.storage import ObjectInfo
 from reelworks.video.encode import encode_video
@@ -75,8 +83,22 @@ def test_an_object_overwritten_since_its_listing_is_not_read(prefix: str) -> Non
     assert caught.value.kind is StorageErrorKind.changed
 
 
-@pytest.mark.parametrize("text", ["", "[]", "not json", '{"shots": 3}', '{"shots": [{"start_s": "x", "end_s": 1}]}'])
-def test_a_broken_sidecar_is_a_value_error(prefix: str, text: str) -> None:
+BROKEN = {
+    "empty": "",
+    "a list": "[]",
+    "no JSON": "not json",
+    "no shots": '{"shots": 3}',
+    "no time": '{"shots": [{"start_s": "x", "end_s": 1}]}',
+    "a time beyond numbers": '{"shots": [{"start_s": 1%s, "end_s": 1}]}' % ("0" * 400),
+    "half of a surrogate pair": '{"shots": [{"start_s": 0, "end_s": 1, "caption": "\\ud800"}]}',
+    "nested without end": "[" * 100_000,
+    "too long": '{"shots": []}' + " " * MAX_SIDECAR_BYTES,
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_sidecar_is_a_value_error(prefix: str, name: str) -> None:
+    text = BROKEN[name]
     stored = storage.create_once(f"{prefix}/a.json", text.encode())
     with pytest.raises(ValueError, match="sidecar"):
         read_sidecar(Source(f"{prefix}/a.mp4", "e", 1, f"{prefix}/a.json", stored.etag))

@@ -163,6 +163,20 @@ def test_folders_that_are_no_vae_are_refused_by_name(tmp_path) -> None:
     weights.unlink()
     with pytest.raises(UserError, match="no model.safetensors"):
         CausalVAE.load(folder)
+    other = random_vae().save(tmp_path / "other")
+    config = json.loads((other / "config.json").read_text())
+    for changed in ({"channels": [8, 16, 16]}, {"attention": True}):
+        (other / "config.json").write_text(json.dumps(config | {"architecture": config["architecture"] | changed}))
+        with pytest.raises(UserError, match="don't fit its config.json"):
+            CausalVAE.load(other)
+
+
+@pytest.mark.parametrize("name", ["AutoencoderKLWan", "AutoencoderKLCogVideoX"])
+def test_networks_whose_tiles_would_not_be_exact_are_refused_by_name(tmp_path, name: str) -> None:
+    """Attention in the middle of the one, group norms in the other."""
+    (tmp_path / "config.json").write_text(json.dumps({"_class_name": name, "z_dim": 16}))
+    with pytest.raises(UserError, match=f"'{name}'.*that one's chunks and tiles are exact.*train_vae"):
+        CausalVAE.load(tmp_path)
 
 
 def test_frames_survive_the_way_to_pixels_and_back() -> None:

@@ -1,4 +1,9 @@
-"""Probe and shots of a source: its index object, and the chunks that it is worked on in."""
+"""Probe and shots of a source: its index object, and the chunks that it is worked on in.
+
+An index object says `clips` or `no_clips`. That a source is in quarantine is said by its record alone (quarantine.py):
+an index object that said so too would be a second object for one fact, and a `retry` between the two writes, or a kill,
+would leave a source held without a record, which nobody could release.
+"""
 
 from __future__ import annotations
 
@@ -43,8 +48,6 @@ def index_source(chunk: Chunk, plan: Plan) -> list[Chunk]:
             chunk.add("nondeterministic", stored.data != data)
             data = stored.data
     except (VideoError, ListingError) as error:
-        # The record alone says so. With an index object that said it too, a `retry` between the two writes would leave
-        # a source in quarantine that has no record.
         quarantine(plan, chunk, "list" if isinstance(error, ListingError) else "index", error)
         return [chunk]
     except StorageError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -19,12 +20,21 @@ from reelworks.curate.frames import decode_chunks
 from reelworks.curate.index import index_sources
 from reelworks.curate.listing import list_chunks
 from reelworks.curate.plan import Plan
-from reelworks.curate.recipe import Pool
+from reelworks.curate.recipe import Pool, PrepareRecipe
 from reelworks.curate.score_models import ScoreActor
 from reelworks.curate.text import TextActor
 
 # A block of frames at most (a larger chunk is a block of its own): a store of 200 MB holds a dozen, so nothing spills.
 BLOCK_BYTES = 8 << 20
+# How Ray Data shares out the object store, of which it gives half to all stages together. A stage gets a fixed part and
+# may begin a call where its estimated output fits into that; beside a dozen large blocks in a small store a captioner's
+# never does, and the encoders behind it starve. So a stage that stands idle with work in front of it may always begin
+# one call, as soon as this share of the half is in use; what it gives away is still bounded by the store.
+IDLE_MAY_BEGIN_AT = 0.05
+# The share of the half that is cut into fixed parts (Ray's is 0.5): half of the stages move no frames and need none.
+RESERVED = 0.1
+# Blocks that a worker may lay down before they are fetched. With Ray's two, each counts, and takes, twice its size.
+BLOCKS_WAITING = 1
 # A row that kills its actor is tried again this often, then the job fails and names the stage; it never loops.
 ATTEMPTS = 3
 
@@ -56,18 +66,27 @@ def build(plan: Plan, board: Any) -> Dataset:
     for name, model in recipe.score_models.items():
         actors = _actors(plan, model.pool, name)
         actor = told_actor(f"score_{name}", ScoreActor, board)
-        clips = clips.map_batches(actor, batch_size=model.chunks_per_call, **actors)
+        clips = clips.map_batches(actor, batch_size=_at_once(recipe, model.chunks_per_call), **actors)
     # 6. Captions (1:1).
     if recipe.captioner:
         stage = recipe.captioner
         actor = told_actor("captions", CaptionActor, board)
-        clips = clips.map_batches(actor, batch_size=stage.chunks_per_call, **_actors(plan, stage.pool))
+        at_once = _at_once(recipe, stage.chunks_per_call)
+        clips = clips.map_batches(actor, batch_size=at_once, **_actors(plan, stage.pool))
     # 7. Latents (1:1); frames end here.
     actor = told_actor("latents", LatentActor, board)
-    clips = clips.map_batches(actor, batch_size=recipe.vae.chunks_per_call, **_actors(plan, recipe.vae.pool))
+    at_once = _at_once(recipe, recipe.vae.chunks_per_call)
+    clips = clips.map_batches(actor, batch_size=at_once, **_actors(plan, recipe.vae.pool))
     # 8. Text embeddings (1:1).
     actor = told_actor("text", TextActor, board)
-    return clips.map_batches(actor, batch_size=recipe.text.chunks_per_call, **_actors(plan, recipe.text.pool))
+    at_once = _at_once(recipe, recipe.text.chunks_per_call)
+    return clips.map_batches(actor, batch_size=at_once, **_actors(plan, recipe.text.pool))
+
+
+def _at_once(recipe: PrepareRecipe, chunks_per_call: int) -> int | None:
+    """Chunks of a call: those of one block, since Ray Data holds back blocks until it has as many as it is asked for;
+    where batches are shared between chunks, as many as they need."""
+    return None if recipe.deterministic else chunks_per_call
 
 
 def _actors(plan: Plan, pool: Pool, score: str | None = None) -> dict[str, Any]:
@@ -84,15 +103,30 @@ def _actors(plan: Plan, pool: Pool, score: str | None = None) -> dict[str, Any]:
 
 def finished_chunks(plan: Plan, board: Any) -> Iterator[list[Chunk]]:
     """Run the pipeline; chunks as they finish, in no particular order. The board hears of every stage meanwhile."""
-    context = ray.data.DataContext.get_current()
-    before = context.target_max_block_size, context.enable_progress_bars
-    context.target_max_block_size, context.enable_progress_bars = BLOCK_BYTES, False
-    try:
+    with _settings(
+        target_max_block_size=BLOCK_BYTES,
+        enable_progress_bars=False,
+        object_store_memory_pressure_fraction=IDLE_MAY_BEGIN_AT,
+        op_resource_reservation_ratio=RESERVED,
+        _max_num_blocks_in_streaming_gen_buffer=BLOCKS_WAITING,
+    ):
         with warnings.catch_warnings():
             # Deprecated without a successor yet, and the only bound on restarts, which are endless by default.
             warnings.simplefilter("ignore", RayDeprecationWarning)
             pipeline = build(plan, board)
         for block in pipeline.iter_batches(batch_size=None, batch_format="pyarrow"):
             yield from_table(block)
+
+
+@contextmanager
+def _settings(**values: Any) -> Iterator[None]:
+    """Settings of Ray Data for what is built and run in a block."""
+    context = ray.data.DataContext.get_current()
+    before = {name: getattr(context, name) for name in values}
+    try:
+        for name, value in values.items():
+            setattr(context, name, value)
+        yield
     finally:
-        context.target_max_block_size, context.enable_progress_bars = before
+        for name, value in before.items():
+            setattr(context, name, value)

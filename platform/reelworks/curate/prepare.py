@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -21,6 +22,7 @@ from reelworks.curate.runs import announced
 from reelworks.curate.selection import select
 from reelworks.curate.snapshot import SnapshotRef, newest_number, read_manifest
 from reelworks.errors import UserError
+from reelworks.models.vae_kind import refuse_foreign
 
 if TYPE_CHECKING:
     from reelworks.curate.board import Work
@@ -49,6 +51,23 @@ def prepare(recipe: PrepareRecipe, run: Run) -> dict[str, Any]:
     with announced(plan, run.id), tempfile.TemporaryDirectory(prefix="reelworks-") as folder:
         finished = finished_chunks(plan, board)
         return commit_chunks(plan, run, listed.count, finished, Path(folder), lambda: read_board(board))
+
+
+def check_models(recipe: PrepareRecipe) -> None:
+    """Every model that the recipe names is there, and the VAE is of the kind that can be encoded with.
+
+    Raises UserError, before a cluster is touched; weights in a bucket are not fetched.
+    """
+    from reelworks.resolve import read_model_file
+
+    source = make_plan(recipe).models["latents"]
+    try:
+        config = dict(json.loads(read_model_file(source, "config.json")))
+    except (ValueError, TypeError) as error:
+        raise UserError(
+            f"config.json of {source} can't be read: {error}", "copy or train the checkpoint again"
+        ) from error
+    refuse_foreign(config, source)
 
 
 def newest_of(plan: Plan, sources_digest: str) -> tuple[SnapshotRef, dict[str, Any]] | None:

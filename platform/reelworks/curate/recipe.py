@@ -47,7 +47,8 @@ class ReadSpec(Section):
     chunks_per_task: int = Field(default=16, ge=1)
     """Chunks that one task decodes."""
     chunk_bytes: int = 64 << 20
-    """A source is cut into runs of clips of about this many bytes of native frames: the unit of work and of storage."""
+    """A source is cut into runs of clips of about this many bytes of native frames: the unit of work and of storage. A
+    dozen chunks of frames, at the rate and size that they are encoded at, should fit into the object store."""
 
 
 class ScoreModel(Section):
@@ -67,7 +68,7 @@ class ScoreModel(Section):
     over_frames: Literal["mean", "min", "max"] = "mean"
     """A clip's score from those of its frames: max where one bad frame counts, as for safety."""
     chunks_per_call: int = Field(default=8, ge=1)
-    """Chunks that an actor is handed at once."""
+    """Chunks that an actor is handed at once with deterministic: false; else those of one block."""
     pool: Pool = Pool()
     """The actors."""
 
@@ -92,7 +93,7 @@ class CaptionStage(Section):
     batch_clips: int = 64
     """Clips of one forward pass."""
     chunks_per_call: int = Field(default=32, ge=1)
-    """Chunks that an actor is handed at once; with deterministic: false they share batches."""
+    """Chunks that an actor is handed at once with deterministic: false, to share batches; else those of one block."""
     pool: Pool = Pool()
     """The actors."""
 
@@ -107,7 +108,7 @@ class TextStage(Section):
     batch_texts: int = Field(default=64, ge=1)
     """Texts of one forward pass with deterministic: false; else each is embedded alone."""
     chunks_per_call: int = Field(default=32, ge=1)
-    """Chunks that an actor is handed at once."""
+    """Chunks that an actor is handed at once with deterministic: false, to share batches; else those of one block."""
     pool: Pool = Pool()
     """The actors."""
 
@@ -116,7 +117,8 @@ class LatentStage(Section):
     """The VAE that encodes every clip."""
 
     source: str
-    """Model source of a VAE checkpoint."""
+    """Model source of a VAE checkpoint that train_vae wrote; other networks are refused, for what they encode in chunks
+    and tiles is not what they encode whole."""
     chunk_latents: int = Field(default=8, ge=1)
     """Latent frames encoded at a time; memory doesn't grow with the clip's length."""
     batch_clips: int = Field(default=16, ge=1)
@@ -126,7 +128,7 @@ class LatentStage(Section):
     frames, then one tile of a frame after the other, with as much around it as the network looks at, so that latents
     are those of the whole within 1e-5 in float32. On a CPU a pixel costs 0.2 to 0.5 kB, by the VAE's finest width."""
     chunks_per_call: int = Field(default=8, ge=1)
-    """Chunks that an actor is handed at once."""
+    """Chunks that an actor is handed at once with deterministic: false; else those of one block."""
     std_range: tuple[float, float] = (0.5, 2.0)
     """Standard deviation of the final latents over the whole run outside of which nothing is committed."""
     pool: Pool = Pool()

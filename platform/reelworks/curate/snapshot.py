@@ -58,13 +58,14 @@ def list_snapshots(root: str) -> Iterator[tuple[str, int, storage.ObjectInfo]]:
 
 
 def read_link(root: str, name: str, number: int) -> tuple[str, str | None]:
-    """(id, parent's id) of a snapshot, also of one that `dataset gc` has removed. Raises StorageError."""
+    """(id, parent's id) of a snapshot, also of one that `dataset gc` has removed. Raises StorageError, UserError."""
     removed = removed_uri(root, name, number)
     if storage.head(manifest_uri(root, name, number)) is None and storage.head(removed):
-        left = json.loads(storage.get_bytes(removed))
-        return left["id"], left["parent"]
-    data = storage.get_bytes(manifest_uri(root, name, number))
-    return sha256(data), json.loads(data)["parent"]
+        left = _parsed(removed, storage.get_bytes(removed))
+        return left.get("id", ""), left["parent"]
+    uri = manifest_uri(root, name, number)
+    data = storage.get_bytes(uri)
+    return sha256(data), _parsed(uri, data)["parent"]
 
 
 def newest_number(root: str, name: str) -> int:
@@ -88,10 +89,15 @@ def read_snapshot(root: str, reference: SnapshotRef | str) -> Snapshot:
     """A snapshot with all its rows, every part checked against its digest."""
     ref, manifest = _open(root, str(reference))
     tables = list(read_tables(root, manifest["parts"]))
-    clips = pa.concat_tables(tables) if tables else schema.CLIP.empty_table()
-    if "likeness" not in clips.column_names:  # committed before clips had one
-        clips = clips.append_column("likeness", pa.nulls(len(clips), pa.string()))
+    clips = with_likeness(pa.concat_tables(tables) if tables else schema.CLIP.empty_table())
     return Snapshot(ref, manifest, clips.select(schema.CLIP.names).cast(schema.CLIP))
+
+
+def with_likeness(clips: pa.Table) -> pa.Table:
+    """Clip rows with their column of perceptual hashes, null where they were committed before clips had one."""
+    if "likeness" in clips.column_names:
+        return clips
+    return clips.append_column("likeness", pa.nulls(len(clips), pa.string()))
 
 
 def read_tables(root: str, parts: Sequence[dict[str, Any]], columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
@@ -124,4 +130,15 @@ def _open(root: str, reference: str) -> tuple[SnapshotRef, dict[str, Any]]:
     ref = SnapshotRef(name, number, sha256(data))
     if match["id"] and match["id"] != ref.id:
         raise UserError(f"snapshot {name}@{number} is {ref.id}, not {match['id']}", "it was not written by us")
-    return ref, json.loads(data)
+    return ref, _parsed(uri, data)
+
+
+def _parsed(uri: str, data: bytes) -> dict[str, Any]:
+    """A manifest from its bytes. Raises UserError where they are none."""
+    try:
+        found = json.loads(data)
+    except ValueError as error:
+        raise UserError(f"{uri} is no manifest: {error}", "take it back from a copy of the bucket") from error
+    if not isinstance(found, dict) or "parent" not in found:
+        raise UserError(f"{uri} is no manifest: it names no parent", "take it back from a copy of the bucket")
+    return found

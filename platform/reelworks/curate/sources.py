@@ -20,6 +20,8 @@ Opened = bytes | BinaryIO
 # Up to this size an object is fetched in one GET: below it the round trips of ranged reading cost more than the bytes.
 WHOLE_OBJECT_BYTES = 16 << 20
 PAGE = 1000
+# A hundred thousand described shots; what is longer would only be held in memory.
+MAX_SIDECAR_BYTES = 16 << 20
 
 
 def list_sources(places: Sequence[str]) -> Iterator[Source]:
@@ -60,15 +62,21 @@ def open_source(source: Source) -> Opened:
 def read_sidecar(source: Source) -> list[dict[str, Any]]:
     """The shots that the sidecar describes, each with start_s and end_s; empty without a sidecar.
 
-    Raises ValueError where the sidecar isn't JSON of that form, StorageError where it changed since it was listed.
+    Raises ValueError where the sidecar isn't JSON of that form, or longer than MAX_SIDECAR_BYTES; StorageError where it
+    changed since it was listed.
     """
     if source.sidecar_uri is None:
         return []
+    # Strangers wrote it: whatever it holds, it may cost its own caption and no worker.
     try:
-        shots = json.loads(storage.get_bytes(source.sidecar_uri, etag=source.sidecar_etag))["shots"]
+        text = storage.get_bytes(source.sidecar_uri, start=0, length=MAX_SIDECAR_BYTES + 1, etag=source.sidecar_etag)
+        if len(text) > MAX_SIDECAR_BYTES:
+            raise ValueError(f"it has more than {MAX_SIDECAR_BYTES:,} bytes")
+        shots = json.loads(text)["shots"]
+        json.dumps(shots, ensure_ascii=False).encode()  # refuses half of a surrogate pair, which no table can hold
         return [dict(shot, start_s=float(shot["start_s"]), end_s=float(shot["end_s"])) for shot in shots]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{source.sidecar_uri} is no sidecar: {error!r}") from error
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        raise ValueError(f"{source.sidecar_uri} is no sidecar: {error!r:.200}") from error
 
 
 def match_shot(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -76,8 +77,7 @@ class TextActor:
                     tensors.append({"name": f"text.{variant}", **span, **places[name_of(text)]})
 
     def key(self, chunk: Chunk, texts: dict[str, list[str | None]]) -> str:
-        content = [f"{variant}={text}" if text is not None else None for variant in texts for text in texts[variant]]
-        return self.plan.chunk_key("text", content, chunk.source.source_id, chunk.number, chunk.count)
+        return self.plan.chunk_key("text", texts_content(texts), chunk.source.source_id, chunk.number, chunk.count)
 
     def embed_together(self, chunks: list[Chunk]) -> None:
         """Embed what the chunks lack in shared batches, texts of like length together, and keep it for `embed`."""
@@ -113,6 +113,11 @@ def texts_of(chunk: Chunk) -> dict[str, list[str | None]]:
     if any(text is not None for text in chunk.originals):
         found["original"] = chunk.originals
     return dict(sorted(found.items()))
+
+
+def texts_content(texts: Mapping[str, Sequence[str | None]]) -> list[str | None]:
+    """What the key of a chunk's embeddings is made of: its texts by variant, in the order of texts_of."""
+    return [f"{name}={text}" if text is not None else None for name in texts for text in texts[name]]
 
 
 def name_of(text: str) -> str:

@@ -1,7 +1,7 @@
 """`reelworks dataset verify`: a snapshot's hash chain from its parents down to the bytes of every tensor.
 
 manifest -> parts -> rows -> ids (source, index) -> objects of the stages -> scores, tensors and captions -> (on demand)
-frames. Every clip that an index gives is in the snapshot or among its dropped ones.
+frames. Every clip that an index gives is in the snapshot or among its dropped ones, and the filters say which.
 """
 
 from __future__ import annotations
@@ -16,23 +16,33 @@ import numpy as np
 import pyarrow as pa
 
 from reelworks import schema, storage
-from reelworks.config import fingerprint
 from reelworks.curate.clips import ClipSpec
 from reelworks.curate.commit import tally
+from reelworks.curate.filters import Filters
 from reelworks.curate.index import GONE
-from reelworks.curate.plan import sha256
 from reelworks.curate.reach import is_scores
 from reelworks.curate.redecode import rows_frames
-from reelworks.curate.snapshot import SnapshotRef, read_link, read_manifest, read_tables
+from reelworks.curate.snapshot import SnapshotRef, read_link, read_manifest, read_tables, with_likeness
 from reelworks.curate.sources import Source
-from reelworks.curate.tensors import locate
-from reelworks.curate.text import name_of
-from reelworks.curate.verify_clips import indexed_clips, score_problems, source_problems, span_problems, stored_rows
+from reelworks.curate.verify_clips import (
+    DECIDED,
+    decided_on,
+    indexed_clips,
+    score_problems,
+    selection_problems,
+    source_problems,
+    span_problems,
+    stored_scores,
+)
+from reelworks.curate.verify_objects import chunk_problems, worked_chunks
 from reelworks.errors import ReelworksError, StorageError, UserError, VideoError
 
 Row = Mapping[str, Any]
 Digest = Callable[[np.ndarray], str]
 
+# What every manifest has, and the stages that every run has.
+NEEDED = ("name", "number", "fingerprints", "clips", "counts", "parts", "quarantine")
+STAGES = {"index", "scores", "text", "latents"}
 PROBLEMS_SHOWN = 5
 REQUESTS_AT_ONCE = 8
 # Decoding is bound by cores: more would only hold more frames.
@@ -47,30 +57,49 @@ class Committed:
     manifest: dict[str, Any]
     digest: Digest | None = None  # the captioner's, where frames are to be checked
 
-    def place(self, stage: str) -> str:
-        """Where a stage's objects lie."""
-        return f"{self.root}/{stage}/{self.manifest['fingerprints'].get(stage)}/"
+    def places(self) -> dict[str, str]:
+        """Stage -> where its objects lie."""
+        return {stage: f"{self.root}/{stage}/{one}/" for stage, one in self.manifest["fingerprints"].items()}
+
+
+@dataclass
+class Checked:
+    """What came of checking one source."""
+
+    problems: list[str]
+    counts: Counter[str]
+    decided: pa.Table  # DECIDED, of its dropped clips
 
 
 def verify(root: str, reference: str, frames: bool = False) -> str:
     """Check a snapshot end to end; what was checked, for a person. Raises UserError naming what is damaged.
 
     With `frames` every clip is decoded again and its caption's digest held against what the captioner is shown: then
-    captions that belong to each other's clips are found even where they were stored so.
+    captions that belong to each other's clips are found even where they were stored so. Not computed again is what a
+    model makes of its input: latents, embeddings and scores are those that were committed. Objects that the snapshot
+    doesn't stand on are `dataset gc`'s.
     """
     ref, manifest = read_manifest(root, reference)
+    if missing := [name for name in NEEDED if name not in manifest] or STAGES - manifest["fingerprints"].keys():
+        raise UserError(f"{ref} is damaged: its manifest lacks {', '.join(sorted(missing))}", "run prepare again")
     committed = Committed(root.rstrip("/"), manifest, captioner_digest(manifest) if frames else None)
     problems = [*chain_problems(root, ref, manifest)]
     clips, damaged = read_rows(committed)
-    problems += [*damaged, *count_problems(committed, clips)]
+    dropped, bad, more = read_left_out(committed)
+    problems += [*damaged, *more, *count_problems(manifest, clips, dropped, bad), *held_problems(clips, dropped, bad)]
     checked: Counter[str] = Counter()
+    decided = [with_likeness(clips).select(DECIDED.names)]
     with ThreadPoolExecutor(DECODES_AT_ONCE if frames else REQUESTS_AT_ONCE) as pool:
-        for found, counts in pool.map(lambda rows: _source(committed, *rows), with_dropped(committed, clips)):
-            problems += found
-            checked += counts
+        for found in pool.map(lambda rows: _source(committed, *rows), with_dropped(clips, dropped)):
+            problems += found.problems
+            checked += found.counts
+            decided.append(found.decided)
+    if not problems:  # else it would only say so again, of every clip that is missing
+        filters = Filters.model_validate(manifest.get("filters", {}))
+        problems += selection_problems(filters, pa.concat_tables(decided), dropped)
     if problems:
-        more = f" (and {len(problems) - PROBLEMS_SHOWN} more)" if len(problems) > PROBLEMS_SHOWN else ""
-        raise UserError(f"{ref} is damaged: {'; '.join(problems[:PROBLEMS_SHOWN])}{more}", "run prepare again")
+        more_of_them = f" (and {len(problems) - PROBLEMS_SHOWN} more)" if len(problems) > PROBLEMS_SHOWN else ""
+        raise UserError(f"{ref} is damaged: {'; '.join(problems[:PROBLEMS_SHOWN])}{more_of_them}", "run prepare again")
     counted = ", ".join(f"{number:,} {what}" for what, number in checked.items())
     return f"{ref}: {clips.num_rows:,} clips ({counted}) in a chain of {ref.number} are right"
 
@@ -88,11 +117,13 @@ def captioner_digest(manifest: Mapping[str, Any]) -> Digest:
 
 def chain_problems(root: str, ref: SnapshotRef, manifest: Mapping[str, Any]) -> Iterator[str]:
     """Each manifest names the sha256 of the one before it, down to the first, which names none."""
+    if (manifest["name"], manifest["number"]) != (ref.name, ref.number):
+        yield f"{ref.name}@{ref.number} is a copy of {manifest['name']}@{manifest['number']}"
     parent = manifest["parent"]
     for number in range(ref.number - 1, 0, -1):
         try:
             found, grandparent = read_link(root, ref.name, number)
-        except StorageError as error:
+        except ReelworksError as error:
             yield str(error)
             return
         if found != parent:
@@ -122,21 +153,48 @@ def read_rows(committed: Committed) -> tuple[pa.Table, list[str]]:
     return pa.concat_tables(tables) if tables else schema.CLIP.empty_table(), problems
 
 
-def count_problems(committed: Committed, clips: pa.Table) -> Iterator[str]:
+def read_left_out(committed: Committed) -> tuple[pa.Table, pa.Table, list[str]]:
+    """(the clips that the filters dropped, the sources in quarantine, what is wrong with these parts)."""
+    problems: list[str] = []
+
+    def read(parts: Sequence[dict[str, Any]], columns: pa.Schema) -> pa.Table:
+        tables = [columns.empty_table()]
+        for part in parts:
+            try:
+                tables += [table.cast(columns) for table in read_tables(committed.root, [part])]
+            except ReelworksError as error:
+                problems.append(str(error))
+        return pa.concat_tables(tables)
+
+    dropped = read(committed.manifest.get("dropped", []), schema.DROPPED)
+    return dropped, read([committed.manifest["quarantine"]], schema.QUARANTINE), problems
+
+
+def count_problems(manifest: Mapping[str, Any], clips: pa.Table, dropped: pa.Table, bad: pa.Table) -> Iterator[str]:
     """The manifest's counts against its rows and its tables of what is in quarantine or was dropped."""
-    counts = committed.manifest["counts"]
-    for name, value in tally(clips).items():
-        if counts.get(name, value) != value:
-            yield f"the manifest counts {counts[name]:,} {name}, its rows {value:,}"
-    tables = {"quarantined": [committed.manifest["quarantine"]], "dropped": committed.manifest.get("dropped", [])}
-    for name, parts in tables.items():
-        try:
-            rows = sum(table.num_rows for table in read_tables(committed.root, parts, ("source_id",)))
-        except ReelworksError as error:
-            yield str(error)
-            continue
-        if rows != counts.get(name, rows):
-            yield f"the manifest counts {counts[name]:,} {name}, its table {rows:,}"
+    counts: dict[str, int] = manifest["counts"]
+    sources = {*clips["source_id"].to_pylist(), *dropped["source_id"].to_pylist()}
+    found = {**tally(clips), "with_clips": len(sources), "quarantined": bad.num_rows, "dropped": dropped.num_rows}
+    for name, column in (("quarantined", bad["kind"]), ("dropped", dropped["reason"])):
+        kinds = Counter(column.to_pylist())
+        said = {kind.removeprefix(f"{name}_") for kind in counts if kind.startswith(f"{name}_")}
+        found |= {f"{name}_{kind}": kinds[kind] for kind in said | kinds.keys()}
+    for name, value in found.items():
+        if counts.get(name, value if name == "dropped" else 0) != value:
+            yield f"the manifest counts {counts.get(name, 0):,} {name}, its tables {value:,}"
+    ends = sum(counts.get(name, 0) for name in ("with_clips", "no_clips", "quarantined", "changed"))
+    if counts.get("sources", ends) != ends:
+        yield f"the manifest counts {counts['sources']:,} sources, of which {ends:,} came to an end"
+
+
+def held_problems(clips: pa.Table, dropped: pa.Table, bad: pa.Table) -> Iterator[str]:
+    """No source is in quarantine and gives clips, and each is the version of the object that it says."""
+    with_clips = {*clips["source_id"].to_pylist(), *dropped["source_id"].to_pylist()}
+    for row in bad.select(["uri", "etag", "source_id"]).to_pylist():
+        if schema.source_id(*storage.split_uri(row["uri"]), row["etag"]) != row["source_id"]:
+            yield f"{row['uri']} with ETag {row['etag']} in quarantine is not {row['source_id']}"
+        if row["source_id"] in with_clips:
+            yield f"{row['uri']} is in quarantine and gives clips"
 
 
 def by_source(clips: pa.Table) -> Iterator[pa.Table]:
@@ -149,101 +207,43 @@ def by_source(clips: pa.Table) -> Iterator[pa.Table]:
             start = stop
 
 
-def with_dropped(committed: Committed, clips: pa.Table) -> Iterator[tuple[pa.Table, pa.Table]]:
+def with_dropped(clips: pa.Table, dropped: pa.Table) -> Iterator[tuple[pa.Table, pa.Table]]:
     """Of each source: the rows of its clips, and of those that the filters dropped (schema.DROPPED)."""
-    tables: list[pa.Table] = []
-    for part in committed.manifest.get("dropped", []):
-        try:
-            tables += read_tables(committed.root, [part])
-        except ReelworksError:
-            pass  # count_problems has named it
-    none = schema.DROPPED.empty_table()
-    dropped = {table["source_id"][0].as_py(): table for table in by_source(pa.concat_tables([none, *tables]))}
+    left = {table["source_id"][0].as_py(): table for table in by_source(dropped)}
     for mine in by_source(clips):
-        yield mine, dropped.pop(mine["source_id"][0].as_py(), none)
-    yield from ((clips.slice(0, 0), table) for table in dropped.values())
+        yield mine, left.pop(mine["source_id"][0].as_py(), dropped.slice(0, 0))
+    yield from ((clips.slice(0, 0), table) for table in left.values())
 
 
-def _source(committed: Committed, table: pa.Table, dropped: pa.Table) -> tuple[list[str], Counter[str]]:
-    """(what is wrong with the rows of one source, what was checked)."""
-    rows, gone = table.to_pylist(), dropped.to_pylist()
+def _source(committed: Committed, table: pa.Table, dropped: pa.Table) -> Checked:
+    """Hold the rows of one source against its index, and those against the stages' objects."""
+    rows, gone, places = table.to_pylist(), dropped.to_pylist(), committed.places()
     told = [*rows, *gone]
-    checked: Counter[str] = Counter()
-    problems = [*source_problems(told)]
+    found = Checked([*source_problems(told)], Counter(), DECIDED.empty_table())
     source = Source(told[0]["source_uri"], told[0]["source_etag"], 0)
     spec = ClipSpec.model_validate(committed.manifest["clips"])
     try:
-        chunks = indexed_clips(f"{committed.place('index')}{told[0]['source_id']}", source, spec)
+        chunks = indexed_clips(f"{places['index']}{told[0]['source_id']}", source, spec)
     except UserError as error:
-        problems.append(str(error))
+        found.problems.append(str(error))
+        return found
+    found.problems += span_problems(chunks, rows, gone)
+    try:
+        scores = stored_scores({stage: place for stage, place in places.items() if is_scores(stage)}, chunks)
+    except UserError as error:
+        found.problems.append(str(error))
     else:
-        places = {stage: committed.place(stage) for stage in committed.manifest["fingerprints"] if is_scores(stage)}
-        problems += [*span_problems(chunks, rows, gone), *score_problems(places, chunks, rows, gone)]
-        checked["clips' scores"] = len(told)
-    by_object: dict[str, list[tuple[Row, Row]]] = {}
-    by_chunk: dict[str, list[Row]] = {}
-    for row in rows:
-        for tensor in row["tensors"]:
-            by_object.setdefault(tensor["uri"], []).append((row, tensor))
-            if tensor["name"] == "latents":
-                by_chunk.setdefault(tensor["uri"], []).append(row)
-    for uri, tensors in by_object.items():
-        problems += object_problems(committed, uri, tensors)
-        checked.update(tensors=len(tensors), objects=1)
-    for uri, mine in by_chunk.items():
-        if committed.manifest["fingerprints"].get("captions"):
-            problems += caption_problems(committed, uri, mine)
+        found.problems += score_problems(scores, rows)
+        found.decided = decided_on(scores, chunks, gone)
+        found.counts["clips' scores"] = len(told)
+    captioner = committed.manifest["fingerprints"].get("captions")
+    for chunk in worked_chunks(chunks, rows, gone):
+        found.problems += chunk_problems(places, captioner, chunk, found.counts)
         if committed.digest:
-            found, state = frame_problems(mine, spec, committed.digest)
-            problems += found
-            checked[state] += len(mine)
-    return problems, checked
-
-
-def object_problems(committed: Committed, uri: str, tensors: Sequence[tuple[Row, Row]]) -> Iterator[str]:
-    """A stored object against what rows say of it: its place, its bytes, and that it is about that clip or text."""
-    try:
-        data = storage.get_bytes(uri)
-        places, _ = locate(uri, data)
-    except StorageError as error:
-        yield str(error)
-        return
-    except (ValueError, KeyError) as error:
-        yield f"{uri} is no object of tensors: {error!r}"
-        return
-    for row, tensor in tensors:
-        kind = tensor["name"]
-        is_text = kind.startswith("text.")
-        name = name_of(row[f"caption_{kind[5:]}"] or "") if is_text else f"{row['clip_id']}.{kind}"
-        place = places.get(name)
-        stage = committed.place("text" if is_text else "latents")
-        if not uri.startswith(stage) or f"/{row['source_id']}/" not in uri:
-            yield f"{row['clip_id']} {kind}: {uri} is another stage's or another source's"
-        elif place is None or any(place[field] != tensor[field] for field in place):
-            yield f"{row['clip_id']} {kind}: {uri} holds something else"
-        elif sha256(data[tensor["offset"] : tensor["offset"] + tensor["length"]]) != tensor["digest"]:
-            yield f"{row['clip_id']} {kind}: the bytes in {uri} changed"
-
-
-def caption_problems(committed: Committed, latents_uri: str, rows: Sequence[Row]) -> Iterator[str]:
-    """The rows' captions against the captioner's stored table of the same chunk, whose key names its clips."""
-    about = latents_uri.removeprefix(committed.place("latents")).removesuffix(".safetensors")
-    uri = f"{committed.place('captions')}{about}.parquet"
-    try:
-        table = stored_rows(uri)
-    except UserError as error:
-        yield str(error)
-        return
-    if fingerprint([row.get("clip_id") for row in table])[:32] != about.partition("/")[0]:
-        yield f"{uri} is about other clips than its key says"
-    stored = {row["clip_id"]: row for row in table}
-    for row in rows:
-        mine = (row["caption_short"], row["caption_descriptive"], row["frames_digest"])
-        found = stored.get(row["clip_id"], {})
-        if mine != tuple(found.get(name) for name in ("short", "descriptive", "frames_digest")):
-            yield f"{row['clip_id']}: its captions or their frames are not those in {uri}"
-        if row["captioner"] != committed.manifest["fingerprints"]["captions"]:
-            yield f"{row['clip_id']}: {row['captioner']} is not the snapshot's captioner"
+            problems, state = frame_problems(chunk.rows, spec, committed.digest)
+            found.problems += problems
+            found.counts[state] += len(chunk.rows)
+    return found
 
 
 def frame_problems(rows: Sequence[Row], spec: ClipSpec, digest: Digest) -> tuple[list[str], str]:

@@ -1,17 +1,19 @@
-"""A source's rows in a snapshot against its index object and the stored tables of its scores."""
+"""A source's rows in a snapshot against its index object, the stored tables of its scores, and the filters."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 from reelworks import schema, storage
 from reelworks.curate.clips import ClipSpec
+from reelworks.curate.filters import Filters
 from reelworks.curate.index import clips_in
 from reelworks.curate.plan import chunk_place
+from reelworks.curate.selection import COLUMNS, select
 from reelworks.curate.sources import Source
 from reelworks.curate.tables import read_table
 from reelworks.errors import StorageError, UserError
@@ -21,6 +23,16 @@ Row = Mapping[str, Any]
 
 # What reading an object raises whose bytes were damaged, or that is gone.
 UNREADABLE = (StorageError, pa.ArrowException, OSError, ValueError, KeyError, TypeError)
+
+# What a selection and its table of dropped clips are made of.
+DECIDED = pa.schema([field for field in schema.CLIP if field.name in (*COLUMNS, *schema.DROPPED.names)])
+
+
+class Scored(NamedTuple):
+    """What the stored tables say of one clip, of all score stages together."""
+
+    scores: dict[str, float]
+    likeness: str | None
 
 
 def stored_rows(uri: str) -> list[dict[str, Any]]:
@@ -65,31 +77,63 @@ def span_problems(chunks: Sequence[Sequence[ClipRow]], rows: Sequence[Row], drop
         yield f"the clips of {told[0]['source_uri']} are others, or other times, than its index gives"
 
 
-def score_problems(
-    places: Mapping[str, str], chunks: Sequence[Sequence[ClipRow]], rows: Sequence[Row], dropped: Sequence[Row]
-) -> Iterator[str]:
-    """The scores and hashes in the rows against the stored tables; places: stage -> where its objects lie."""
-    scores: dict[str, dict[str, float]] = {}
-    likenesses: dict[str, str | None] = {}
+def stored_scores(places: Mapping[str, str], chunks: Sequence[Sequence[ClipRow]]) -> dict[str, Scored]:
+    """Clip -> what is stored of its scores; places: stage -> where its objects lie. Raises UserError."""
+    found: dict[str, Scored] = {}
     for number, chunk in enumerate(chunks):
         ids = [clip.clip_id for clip in chunk]
+        found |= {one: Scored({}, None) for one in ids}
         for stage, place in places.items() if chunk else ():
             uri = f"{place}{chunk_place(ids, chunk[0].source_id, number, len(chunks))}.parquet"
-            try:
-                stored = stored_rows(uri)
-            except UserError as error:
-                yield str(error)
-                return
+            stored = stored_rows(uri)
             if [row.get("clip_id") for row in stored] != ids:
-                yield f"{uri} is about other clips than its key says"
-                return
-            for found in stored:
-                scores.setdefault(found["clip_id"], {}).update(found["scores"])
-                likenesses |= {found["clip_id"]: found["likeness"]} if stage == "scores" else {}
+                raise UserError(f"{uri} is about other clips than its key says")
+            for row in stored:
+                scores, likeness = found[row["clip_id"]]
+                likeness = row["likeness"] if stage == "scores" else likeness
+                found[row["clip_id"]] = Scored({**scores, **dict(row["scores"])}, likeness)
+    return found
+
+
+def score_problems(stored: Mapping[str, Scored], rows: Sequence[Row]) -> Iterator[str]:
+    """The scores and hashes in the rows against the stored ones."""
     for row in rows:
-        likeness = likenesses.get(row["clip_id"])
-        if (scores.get(row["clip_id"]), likeness) != (dict(row["scores"]), row.get("likeness", likeness)):
+        found = stored.get(row["clip_id"])
+        # Rows that were committed before clips had a hash have no such column.
+        if found is None or found != (dict(row["scores"]), row.get("likeness", found.likeness)):
             yield f"{row['clip_id']}: its scores are not those that are stored for {row['source_uri']}"
-    for row in dropped:
-        if scores.get(row["clip_id"], {}).get(row["reason"], row["value"]) != row["value"]:
-            yield f"{row['clip_id']}: it was dropped for another {row['reason']} than is stored"
+
+
+def decided_on(stored: Mapping[str, Scored], chunks: Sequence[Sequence[ClipRow]], dropped: Sequence[Row]) -> pa.Table:
+    """What the selection was made from, of the clips that it dropped (columns DECIDED)."""
+    gone = {row["clip_id"] for row in dropped}
+    clips = [clip for chunk in chunks for clip in chunk if clip.clip_id in gone]
+    rows = [
+        {
+            **clip._asdict(),
+            "scores": sorted(stored[clip.clip_id].scores.items()),
+            "likeness": stored[clip.clip_id].likeness,
+        }
+        for clip in clips
+    ]
+    return pa.Table.from_pylist(rows, DECIDED)
+
+
+def selection_problems(filters: Filters, decided: pa.Table, dropped: pa.Table) -> Iterator[str]:
+    """The thresholds and the near-duplicates once more; `decided` has the dropped clips and those that stayed."""
+    decided = decided.combine_chunks()
+    expected = select([decided], (), filters).dropped(decided).sort_by("clip_id")
+    told = dropped.sort_by("clip_id")
+    if expected.equals(told):
+        return
+    wanted, named = ({row["clip_id"]: row for row in table.to_pylist()} for table in (expected, told))
+    for clip_id in sorted(wanted.keys() | named.keys()):
+        should, was = wanted.get(clip_id), named.get(clip_id)
+        if should != was:
+            yield f"{clip_id} was {_fate(was)}; by its scores and the filters it is {_fate(should)}"
+
+
+def _fate(row: Row | None) -> str:
+    if row is None:
+        return "kept"
+    return f"dropped for {row['reason']} {row['duplicate_of'] or row['value']}"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import model_validator
+from pydantic import ValidationError, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -21,6 +21,7 @@ from reelworks.models.causal_conv import CausalConv3d, FrameCache, depth_to_spac
 from reelworks.models.checkpoint import read_config, read_weights, write_checkpoint
 from reelworks.models.latent_stats import LatentStats
 from reelworks.models.vae_blocks import ChannelNorm, Downsample, ResidualBlock, Upsample
+from reelworks.models.vae_kind import CAUSAL_VAE, refuse_foreign
 
 TEMPORAL_STRIDE = 4
 SPATIAL_STRIDE = 8
@@ -167,16 +168,22 @@ class CausalVAE(nn.Module):
     def save(self, folder: Path, weights: dict[str, Tensor] | None = None, **about: Any) -> Path:
         """Write a checkpoint folder; `weights` replaces the network's own (an average), `about` joins config.json."""
         architecture = self.config.model_dump(mode="json")
-        about |= {"model": "causal_vae", "architecture": architecture, "latent_stats": asdict(self.stats)}
+        about |= {"model": CAUSAL_VAE, "architecture": architecture, "latent_stats": asdict(self.stats)}
         return write_checkpoint(folder, about, weights if weights is not None else self.state_dict())
 
     @classmethod
     def load(cls, folder: Path, device: torch.device | str = "cpu") -> CausalVAE:
         """The frozen network of a checkpoint folder, in evaluation mode. Raises UserError for other checkpoints."""
-        config = read_config(folder, model="causal_vae")
-        vae = cls(VAEConfig.model_validate(config["architecture"]))
-        vae.stats = LatentStats.from_dict(config["latent_stats"])
-        vae.load_state_dict(read_weights(folder, device))
+        config = read_config(folder)
+        refuse_foreign(config, str(folder))
+        weights = read_weights(folder, device)
+        try:
+            vae = cls(VAEConfig.model_validate(config["architecture"]))
+            vae.stats = LatentStats.from_dict(config["latent_stats"])
+            vae.load_state_dict(weights)
+        except (ValidationError, KeyError, TypeError, RuntimeError) as error:
+            hint = "copy the checkpoint again, or train one with train_vae"
+            raise UserError(f"the weights in {folder} don't fit its config.json: {error!s:.300}", hint) from error
         return vae.to(device).eval().requires_grad_(False)
 
 

@@ -4,7 +4,8 @@ Axes: B clips, C channels, T frames, H W rows and columns; small letters t, h, w
 
 Tiles are exact: the encoder mixes positions by its 3x3 convolutions alone (norms are over channels, at each position),
 so a tile that is seen with a halo as wide as they reach gives what the whole frame gives there, up to the rounding of
-sums that another size of tensor is computed with. Nothing is blended.
+sums that another size of tensor is computed with. Nothing is blended: a network of which that isn't true is refused
+(vae_kind.py).
 """
 
 from __future__ import annotations

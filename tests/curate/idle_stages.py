@@ -1,0 +1,94 @@
+"""Stages that only hold frames and sleep, so that a test sees how Ray Data shares out memory and workers.
+
+Imports nothing heavy: workers load it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+
+from reelworks.curate.chunk import Chunk, from_table, to_table
+from reelworks.curate.plan import Plan
+from reelworks.curate.shots import Span
+from reelworks.curate.sources import Source
+from reelworks.schema import ClipRow
+
+FRAMES, SIDE, CLIPS = 33, 192, 3
+"""Of a chunk: 11 MB of frames."""
+CHUNKS, ENCODE_S = 32, 0.5
+
+
+def list_idle(_: pa.Table, plan: Plan) -> Iterator[pa.Table]:
+    """CHUNKS sources of one chunk each."""
+    for number in range(CHUNKS):
+        source = Source(f"s3://raw/{number}.mp4", "e", 1)
+        chunk = Chunk(source, [])
+        for clip in range(CLIPS):
+            place = (f"{number}-{clip}", source.source_id, source.uri, source.etag, 0.0, 1.0)
+            chunk.rows.append(ClipRow(*place, SIDE, SIDE, SIDE, SIDE, 24.0, FRAMES, 24.0, FRAMES, 1))
+            chunk.spans.append(Span(0.0, 1.0, FRAMES, 0, 1))
+            chunk.tensors.append([])
+        yield to_table([chunk])
+
+
+def index_idle(table: pa.Table, plan: Plan) -> pa.Table:
+    return table
+
+
+def decode_idle(table: pa.Table, plan: Plan) -> pa.Table:
+    chunks = from_table(table)
+    for chunk in chunks:
+        chunk.frames = [np.zeros((FRAMES, SIDE, SIDE, 3), np.uint8) for _ in chunk.rows]
+    return to_table(chunks)
+
+
+class IdleCaptions:
+    """Hands frames on, as the captioner does."""
+
+    def __init__(self, plan: Plan) -> None:
+        pass
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        return to_table(from_table(table))
+
+
+class IdleLatents:
+    """Takes its time for each chunk, and notes when, and in which process."""
+
+    def __init__(self, plan: Plan) -> None:
+        pass
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        chunks = from_table(table)
+        for chunk in chunks:
+            begun_s = time.time()
+            time.sleep(ENCODE_S)
+            chunk.counts = {"pid": os.getpid(), "begun_s": begun_s, "ended_s": time.time()}
+            chunk.frames = []
+        return to_table(chunks)
+
+
+class DeadlyLatents:
+    """Dies of every row; counts its starts in the file that the recipe is named after."""
+
+    def __init__(self, plan: Plan) -> None:
+        with open(plan.recipe.name, "ab") as file:
+            file.write(b".")
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        os._exit(1)
+
+
+class IdleText:
+    """Hands rows on."""
+
+    def __init__(self, plan: Plan) -> None:
+        pass
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        return table
