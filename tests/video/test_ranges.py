@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import repeat
+
 import numpy as np
 import pytest
 
@@ -160,7 +162,18 @@ def test_object_overwritten_between_two_reads_is_refused_by_the_server(tap: Tap,
     assert tap.gets(uri)[-1].status == 412
 
 
-def test_errors_of_storage_keep_their_kind(s3_server: str) -> None:
+def test_errors_of_storage_keep_their_kind_and_the_next_source_decodes(tap: Tap, s3_server: str) -> None:
     with pytest.raises(StorageError) as caught:
         probe("s3://raw/video/nothing.mp4")
     assert caught.value.kind is StorageErrorKind.not_found
+    uri, data = "s3://raw/costs/spoiled.mp4", long_video("mp4", 4)
+    storage.delete(uri)
+    storage.create_once(uri, data)
+    for spoiled, kind in (("403", StorageErrorKind.access_denied), ("cut", StorageErrorKind.storage)):
+        with storage.open_ranged(uri) as file, open_video(file) as reader:
+            tap.spoil = repeat(spoiled)
+            with pytest.raises(StorageError) as caught:
+                reader.frames(span_s=(4.0, 5.0))
+        tap.spoil = iter(["cut"])
+        assert caught.value.kind is kind
+        assert read_numbers(decode(uri, span_s=(4.0, 5.0)).frames) == list(range(FPS)), "one cut line is healed"
