@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from fractions import Fraction
 
 import numpy as np
@@ -9,10 +10,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reelworks import storage
+from reelworks import storage, video
 from reelworks.curate import sources
-from reelworks.curate.clips import ClipSpec, clip_row, clips_of_source, crop, frame_times, geometry, num_frames
-from reelworks.curate.shots import ShotSpec, Span
+from reelworks.curate.clips import (
+    ClipSpec,
+    clip_frames,
+    clip_row,
+    clips_of_source,
+    crop,
+    frame_times,
+    geometry,
+    num_frames,
+)
+from reelworks.curate.prepare import work_counts
+from reelworks.curate.shots import ShotSpec, Span, find_spans
 from reelworks.curate.sources import Source, list_sources
 from reelworks.errors import VideoError
 from reelworks.video.encode import encode_video
@@ -114,3 +125,23 @@ def test_a_large_object_read_by_range_gives_the_same_clips(prefix: str, monkeypa
     ranged = list(clips_of_source(source, spec))
     assert [row for row, _ in ranged] == [row for row, _ in whole] and len(whole) == 3
     assert all(np.array_equal(one, other) for (_, one), (_, other) in zip(ranged, whole, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("codec", "reason"), [("h264", "pyav is faster for h264"), ("vp9", "single frames are asked for")]
+)
+def test_clips_are_counted_by_decoder_and_the_reason_for_it(codec: str, reason: str) -> None:
+    media, spec = encode_video(np.full((9, 64, 64, 3), 90, np.uint8), 8.0, codec, "mkv"), ClipSpec()
+    probe = video.probe(media)
+    spans = find_spans(media, probe, spec.shots)
+    source = Source("s3://b/a.mkv", "e", len(media))
+    rows = [clip_row(source, probe.height, probe.width, probe.fps, probe.time_base, span, spec) for span in spans]
+    counted: Counter[tuple[str, str]] = Counter()
+    clip_frames(media, [row for row in rows if row], spans, spec, counted)
+    assert counted == {("pyav", reason): 1}
+
+
+def test_the_end_table_says_who_decoded() -> None:
+    name = "clips_by_decoder.pyav.width"
+    assert work_counts({name: 3.0})[name] == 3
+    assert name not in work_counts({})

@@ -138,13 +138,20 @@ def test_a_row_group_is_not_read_as_a_whole(tmp_path: Path) -> None:
     assert most < 15e6
 
 
-def test_listing_a_manifest_takes_at_most_64_bytes_a_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["parquet", "jsonl"])
+def test_listing_a_manifest_takes_at_most_64_bytes_a_key(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str
+) -> None:
     def peak_bytes(count: int) -> int:
-        path = tmp_path / f"{count}.parquet"
-        pq.write_table(pa.table({"uri": [f"s3://b/some/folder/{i}.mp4" for i in range(count)]}), path)
+        path, uris = tmp_path / f"{count}.{kind}", [f"s3://b/some/folder/{i}.mp4" for i in range(count)]
+        if kind == "parquet":
+            pq.write_table(pa.table({"uri": uris}), path)
+        else:
+            path.write_text("".join(json.dumps({"uri": uri}) + "\n" for uri in uris))
+        del uris
         monkeypatch.setattr(storage, "open_ranged", lambda *_, **__: path.open("rb"))
         tracemalloc.start()
-        assert listed_sources(["s3://b/m.parquet"]).count == count
+        assert listed_sources([f"s3://b/m.{kind}"]).count == count
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return peak

@@ -220,11 +220,6 @@ def test_chunks_survive_the_way_through_a_block(world: str, models: dict[str, st
     assert [vars(chunk) for chunk in again] == [vars(chunk) for chunk in chunks]
 
 
-def test_a_root_under_an_input_prefix_is_refused(models: dict[str, str]) -> None:
-    with pytest.raises(ValueError, match="choose another root"):
-        recipe_for("s3://b/raw/data", "s3://b/raw/", models)
-
-
 GOLDEN_INDEX = {
     "state": "clips",
     "shots": 2,

@@ -50,3 +50,16 @@ def test_a_store_that_ignores_conditions_is_refused(
     monkeypatch.setattr(checks, "s3", Careless)
     with pytest.raises(UserError, match="ignores conditions"):
         storage.check_bucket("s3://reelworks/careless")
+
+
+def test_a_store_that_ignores_conditions_on_ranged_reads_is_refused(
+    s3_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from reelworks.storage import checks
+
+    def careless(uri: str, *, start: int, length: int, etag: str) -> bytes:
+        return storage.get_bytes(uri, start=start, length=length)
+
+    monkeypatch.setattr(checks, "get_bytes", careless)
+    with pytest.raises(UserError, match="ignores conditions: a ranged read with a stale If-Match"):
+        storage.check_bucket("s3://reelworks/careless")

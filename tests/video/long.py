@@ -45,6 +45,23 @@ def long_video(container: str, repeats: int, *, index_first: bool = False) -> by
     return out.getvalue()
 
 
+def long_stream(codec: str, container: str, repeats: int, height: int = 48, width: int = 64) -> bytes:
+    """Pictures alone, of any codec with B-frames, in any container that takes it; a key frame every half second."""
+    noise = np.random.default_rng(0).integers(0, 60, (FRAMES, height, width, 3), np.uint8)
+    options = {"g": str(GOP), "bf": "2"} | ({"crf": "27", "x264-params": "scenecut=0"} if codec == "h264" else {})
+    part = encode_video(paint(FRAMES, height, width) // 2 + noise, FPS, codec, "mov", options=options)
+    out = io.BytesIO()
+    with av.open(io.BytesIO(part)) as source, av.open(out, "w", format=container) as file:
+        template = source.streams.video[0]
+        video = file.add_stream_from_template(template)
+        packets = [packet for packet in source.demux(template) if packet.size]
+        length = int(Fraction(FRAMES, FPS) / packets[0].time_base)
+        for repeat in range(repeats):
+            for packet in packets:
+                file.mux(_moved(packet, repeat * length, video))
+    return out.getvalue()
+
+
 def _moved(packet: Packet, ticks: int, stream: av.stream.Stream) -> Packet:
     copy = Packet(bytes(packet))
     copy.pts, copy.dts, copy.time_base = packet.pts + ticks, packet.dts + ticks, packet.time_base

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import repeat
+
 import numpy as np
 import pytest
 
@@ -11,11 +13,12 @@ from reelworks.video import Limits, decode, iter_frames, open_video, probe
 from reelworks.video.encode import encode_video
 from tests.storage.tap import Tap
 from tests.video.long import FPS, FRAMES, clip_bytes, long_video
+from tests.video.many import many_frames
 from tests.video.painted import paint, read_numbers
 
 KIB = 2**10
-# One film is above 100 MB, where sparse frames have a bound; the others have the same structure at less cost.
-REPEATS = {"mov": 125, "mp4": 40, "mkv": 40}
+# Two films are above 100 MB, where sparse frames have a bound; the other has the structure of one of them at less cost.
+REPEATS = {"mov": 125, "mp4": 40, "mkv": 124}
 # By container: what a probe may fetch beyond the index, and with how many requests.
 PROBE = {"mov": (256 * KIB, 4), "mp4": (256 * KIB, 4), "mkv": (1024 * KIB, 5)}
 
@@ -73,7 +76,7 @@ def test_probe_clip_and_sparse_frames_cost_what_they_must(tap: Tap, stored: tupl
         assert read_numbers(sparse.frames) == [int(time_s * FPS + 1e-6) % FRAMES for time_s in times_s]
         requests, cost = fetched(tap, uri)
         assert requests <= (8 if container != "mkv" else 8 * 3)
-        if container == "mov":
+        if container != "mp4":
             assert len(data) >= 100e6 and cost <= 0.02 * len(data)
 
 
@@ -89,6 +92,26 @@ def test_index_is_read_once_a_process_and_source(tap: Tap, stored: tuple[str, st
     second = [one.headers["Range"] for one in tap.gets(uri)]
     assert not [one for one in second if touches(one, start, start + index_bytes(container, data))], (first, second)
     assert not [one for one in second if touches(one, 0, 4096)]
+
+
+@pytest.mark.parametrize("index_first", [True, False])
+def test_an_index_of_more_than_8_mib_costs_one_request_more_for_each_further_8_mib(
+    tap: Tap, s3_server: str, index_first: bool
+) -> None:
+    data, count = many_frames(9 * 2**20, index_first=index_first)
+    uri = f"s3://raw/costs/many-{index_first}.mp4"
+    storage.delete(uri)
+    storage.create_once(uri, data)
+    index = index_bytes("mp4", data)
+    with storage.open_ranged(uri) as file, open_video(file) as reader:
+        assert (reader.probe.num_frames, index > 9 * 2**20) == (count, True)
+        requests, cost = fetched(tap, uri)
+        assert (requests <= 4 + 1, cost <= index + 256 * KIB) == (True, True), (requests, cost)
+        late = reader.frames(times_s=[count / FPS - 1.2])
+        assert read_numbers(late.frames) == [(count - 29) % FRAMES]
+    fetched(tap, uri)
+    assert probe(uri).num_frames == count
+    assert fetched(tap, uri)[1] == 0, "the index is read once a process and source"
 
 
 def test_first_frame_and_a_late_one_of_a_matroska_file_do_not_fetch_what_lies_between(tap: Tap, s3_server: str) -> None:
@@ -139,7 +162,18 @@ def test_object_overwritten_between_two_reads_is_refused_by_the_server(tap: Tap,
     assert tap.gets(uri)[-1].status == 412
 
 
-def test_errors_of_storage_keep_their_kind(s3_server: str) -> None:
+def test_errors_of_storage_keep_their_kind_and_the_next_source_decodes(tap: Tap, s3_server: str) -> None:
     with pytest.raises(StorageError) as caught:
         probe("s3://raw/video/nothing.mp4")
     assert caught.value.kind is StorageErrorKind.not_found
+    uri, data = "s3://raw/costs/spoiled.mp4", long_video("mp4", 4)
+    storage.delete(uri)
+    storage.create_once(uri, data)
+    for spoiled, kind in (("403", StorageErrorKind.access_denied), ("cut", StorageErrorKind.storage)):
+        with storage.open_ranged(uri) as file, open_video(file) as reader:
+            tap.spoil = repeat(spoiled)
+            with pytest.raises(StorageError) as caught:
+                reader.frames(span_s=(4.0, 5.0))
+        tap.spoil = iter(["cut"])
+        assert caught.value.kind is kind
+        assert read_numbers(decode(uri, span_s=(4.0, 5.0)).frames) == list(range(FPS)), "one cut line is healed"

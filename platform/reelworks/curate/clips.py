@@ -6,6 +6,7 @@ Axes: T frames, H W rows and columns.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -119,9 +120,16 @@ def clip_row(
 
 
 def clip_frames(
-    opened: Opened, rows: Sequence[schema.ClipRow], spans: Sequence[Span], spec: ClipSpec
+    opened: Opened,
+    rows: Sequence[schema.ClipRow],
+    spans: Sequence[Span],
+    spec: ClipSpec,
+    decoded_by: Counter[tuple[str, str]] | None = None,
 ) -> list[np.ndarray]:
-    """Frames uint8 (T, H, W, 3) of clips of one source, 1:1; one decoder pass for each size. Raises VideoError."""
+    """Frames uint8 (T, H, W, 3) of clips of one source, 1:1; one decoder pass for each size. Raises VideoError.
+
+    `decoded_by` counts clips by (decoder, why this one).
+    """
     frames: dict[int, np.ndarray] = {}
     by_size: dict[Geometry, list[int]] = {}
     for index, row in enumerate(rows):
@@ -130,12 +138,17 @@ def clip_frames(
         by_size.setdefault(size, []).append(index)
     for size, indexes in by_size.items():
         times = [frame_times(spans[i], rows[i].native_fps, spec) for i in indexes]
-        decoded = video.decode(
-            opened, times_s=np.concatenate(times).tolist(), size=(size.scaled_height, size.scaled_width)
-        ).frames
+        # Spans come from a walk through the whole source without an error (shots.find_spans).
+        with video.open_video(opened, ordered=True) as reader:
+            scaled = size.scaled_height, size.scaled_width
+            decoded = reader.frames(times_s=np.concatenate(times).tolist(), size=scaled)
+            if decoded_by is not None:
+                same = decoded.decoder == reader.probe.decoder
+                reason = reader.probe.decoder_reason if same else "single frames are asked for"
+                decoded_by[decoded.decoder, reason] += len(indexes)
         ends = np.cumsum([len(t) for t in times])
         for i, end in zip(indexes, ends, strict=True):
-            frames[i] = crop(decoded[end - rows[i].num_frames : end], size.height, size.width)
+            frames[i] = crop(decoded.frames[end - rows[i].num_frames : end], size.height, size.width)
     return [frames[index] for index in range(len(rows))]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pyarrow as pa
 
 from reelworks.curate.chunk import Chunk, from_table, to_table
@@ -13,6 +15,9 @@ from reelworks.curate.score_models import find_scores
 from reelworks.curate.scores import chunk_key, pass_over, score_chunk
 from reelworks.curate.sources import match_shot, open_source, read_sidecar
 from reelworks.errors import StorageError, VideoError
+
+# Counts of clips by who decoded them, and why not the other: `<decoder>.<reason>` comes behind.
+BY_DECODER = "clips_by_decoder."
 
 
 def decode_chunks(table: pa.Table, plan: Plan) -> pa.Table:
@@ -47,7 +52,10 @@ def decode_chunk(chunk: Chunk, plan: Plan) -> None:
 
 def read_frames(chunk: Chunk, plan: Plan) -> None:
     """Decode the chunk's clips. Raises VideoError, StorageError."""
-    chunk.frames = clip_frames(open_source(chunk.source), chunk.rows, chunk.spans, plan.recipe.clips)
+    decoded_by: Counter[tuple[str, str]] = Counter()
+    chunk.frames = clip_frames(open_source(chunk.source), chunk.rows, chunk.spans, plan.recipe.clips, decoded_by)
+    for (decoder, reason), clips in decoded_by.items():
+        chunk.add(f"{BY_DECODER}{decoder}.{reason}", clips)
     chunk.add("decoded_frames", sum(len(clip) for clip in chunk.frames))
     chunk.add("decoded_chunks")
 

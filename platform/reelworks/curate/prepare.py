@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from reelworks.curate.chunk import Chunk
 from reelworks.curate.commit import Spool, commit, snapshot_rows, write_dropped, write_parts, write_quarantine
 from reelworks.curate.encode import final_std
+from reelworks.curate.frames import BY_DECODER
 from reelworks.curate.listing import listed_sources
 from reelworks.curate.plan import Plan, make_plan
 from reelworks.curate.progress import Progress, ticking
@@ -161,7 +162,8 @@ def failure_row(chunk: Chunk) -> dict[str, Any]:
 def work_counts(counts: Mapping[str, float]) -> dict[str, int]:
     """What this run computed itself, rather than found stored; all zero in a rerun of a finished job."""
     names = ("decoded_sources", "decoded_frames", "scored_clips", "captioned_clips", "encoded_clips", "embedded_texts")
-    return {name: int(counts.get(name, 0)) for name in (*names, "nondeterministic", "bad_sidecars")}
+    work = {name: int(counts.get(name, 0)) for name in (*names, "nondeterministic", "bad_sidecars")}
+    return work | {name: int(count) for name, count in sorted(counts.items()) if name.startswith(BY_DECODER)}
 
 
 def check_output(plan: Plan, progress: Progress) -> None:

@@ -11,6 +11,8 @@ from pydantic import Field, model_validator
 from reelworks.config import Recipe, Section
 from reelworks.curate.clips import ClipSpec
 from reelworks.curate.filters import MEASURED, Filters
+from reelworks.curate.manifest import is_manifest
+from reelworks.storage import split_uri
 
 # A score's name is part of keys in the bucket.
 SCORE_NAME = re.compile("[a-z][a-z0-9_]*")
@@ -185,9 +187,7 @@ class PrepareRecipe(Recipe):
     @model_validator(mode="after")
     def _root_apart(self) -> PrepareRecipe:
         for prefix in self.sources:
-            if self.root.rstrip("/").startswith(prefix.rstrip("/") + "/") or self.root.rstrip("/") == prefix.rstrip(
-                "/"
-            ):
+            if not is_manifest(prefix) and lists(prefix, self.root):
                 raise ValueError(f"root {self.root} lies under the input prefix {prefix}: choose another root")
         if self.clips.multiple_px % self.clips.spatial_stride:
             raise ValueError(
@@ -205,3 +205,10 @@ class PrepareRecipe(Recipe):
             kept = ", ".join(MEASURED)
             raise ValueError(f"score_models can't be named {', '.join(taken)}: use a-z, 0-9, _, and none of {kept}")
         return self
+
+
+def lists(prefix: str, root: str) -> bool:
+    """Whether a listing of `prefix` shows what lies under `root`; a prefix need not end at a folder's name."""
+    (bucket, key), (root_bucket, root_key) = split_uri(prefix), split_uri(root)
+    folder = f"{root_key.rstrip('/')}/" if root_key else ""
+    return bucket == root_bucket and folder.startswith(key)

@@ -10,6 +10,9 @@ from typing import Any
 
 from reelworks.errors import StorageError, StorageErrorKind
 
+# Seconds without a connection, and without a byte of an answer, after which a request is tried again; so often at most.
+CONNECT_S, READ_S, ATTEMPTS = 5.0, 60.0, 5
+
 _lock = threading.Lock()
 _clients: dict[tuple[int, str | None, str | None], Any] = {}
 
@@ -32,10 +35,10 @@ def s3() -> Any:
             from botocore.config import Config
 
             config = Config(
-                retries={"mode": "standard", "max_attempts": 4},
+                retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
                 max_pool_connections=32,
-                connect_timeout=5,
-                read_timeout=60,
+                connect_timeout=CONNECT_S,
+                read_timeout=READ_S,
                 # Buckets as subdomains need a wildcard DNS that self-hosted servers don't have.
                 s3={"addressing_style": "path"} if key[1] else None,
                 # Not every S3-compatible server knows the checksum trailers that boto3 sends by default.

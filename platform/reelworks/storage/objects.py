@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from reelworks.errors import StorageError, StorageErrorKind, UserError
+from reelworks.storage.body import read_object
 from reelworks.storage.client import s3, translated
 from reelworks.storage.traffic import count
 
@@ -100,26 +101,21 @@ def get_bytes(uri: str, *, start: int | None = None, length: int | None = None, 
         first = start or 0
         extra["Range"] = f"bytes={first}-" + (str(first + length - 1) if length is not None else "")
     try:
-        with translated(uri):
-            data: bytes = s3().get_object(Bucket=bucket, Key=key, **extra)["Body"].read()
+        return read_object(uri, bucket, key, b"".join, **extra)[1]
     except StorageError as error:
         if error.message in ("InvalidRange", "416"):  # reading from the end onwards, as files allow
             return b""
         raise
-    count(read=len(data))
-    return data
 
 
 def get_file(uri: str, path: Path) -> str:
     """Streams an object into a file; the sha256 of what was written."""
-    bucket, key = split_uri(uri)
-    digest = hashlib.sha256()
-    with translated(uri), path.open("wb") as file:
-        for chunk in s3().get_object(Bucket=bucket, Key=key)["Body"].iter_chunks(2**20):
-            digest.update(chunk)
-            file.write(chunk)
-            count(read=len(chunk))
-    return digest.hexdigest()
+
+    def write(pieces: Iterator[bytes]) -> str:
+        with path.open("wb") as file:
+            return _sha256(pieces, file.write)
+
+    return read_object(uri, *split_uri(uri), write)[1]
 
 
 def create_once(uri: str, data: bytes) -> Stored:
@@ -255,13 +251,8 @@ def _settled(uri: str, put: Callable[[], T], read_back: Callable[[], T | None]) 
 
 
 def _read(uri: str) -> tuple[str, bytes] | None:
-    bucket, key = split_uri(uri)
     try:
-        with translated(uri):
-            answer = s3().get_object(Bucket=bucket, Key=key)
-            data = answer["Body"].read()
-            count(read=len(data))
-            return answer["ETag"].strip('"'), data
+        return read_object(uri, *split_uri(uri), b"".join)
     except StorageError as error:
         if error.kind is StorageErrorKind.not_found and error.message != "NoSuchBucket":
             return None
@@ -270,14 +261,19 @@ def _read(uri: str) -> tuple[str, bytes] | None:
 
 def _digest(uri: str) -> str | None:
     """sha256 of a stored object, streamed."""
-    bucket, key = split_uri(uri)
-    digest = hashlib.sha256()
     try:
-        with translated(uri):
-            for chunk in s3().get_object(Bucket=bucket, Key=key)["Body"].iter_chunks(2**20):
-                digest.update(chunk)
+        return read_object(uri, *split_uri(uri), _sha256)[1]
     except StorageError as error:
         if error.kind is StorageErrorKind.not_found and error.message != "NoSuchBucket":
             return None
         raise
+
+
+def _sha256(pieces: Iterator[bytes], also: Callable[[bytes], object] | None = None) -> str:
+    """The digest of pieces, each of which is also given to `also`."""
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece)
+        if also:
+            also(piece)
     return digest.hexdigest()

@@ -53,6 +53,15 @@ def read_index(stream: VideoStream, demuxer: str, file_bytes: int, short: bool) 
     return Index(len(decodable) - hidden, present, hidden, leading, uneven)
 
 
+def reaches(stream: VideoStream, time: int) -> bool:
+    """Whether the index, as far as it was read, names frames up to a time (stream ticks).
+
+    That of a fragmented MP4 with a table of its fragments (sidx) is read with each of them.
+    """
+    entries = stream.index_entries
+    return len(entries) > 0 and entries[len(entries) - 1].timestamp >= time
+
+
 def extent_of(stream: VideoStream, start: int, end: int) -> tuple[int, int] | None:
     """(first byte, end) of what decodes the frames shown from `start` to `end` (stream ticks), None without an index.
 

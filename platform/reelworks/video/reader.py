@@ -29,12 +29,15 @@ _DENSE_S = 0.5
 class Reader:
     """Probe and frames of one seekable binary file, decoded in this process. Raises VideoError; not thread-safe."""
 
-    def __init__(self, file: BinaryIO, limits: Limits | None = None, use_decord: bool = False):
-        """`use_decord` only in the child: decord may hang, and its libraries disturb PyAV's encoders."""
+    def __init__(self, file: BinaryIO, limits: Limits | None = None, use_decord: bool = False, ordered: bool = False):
+        """`use_decord` only in the child: decord may hang, and its libraries disturb PyAV's encoders.
+
+        `ordered`: see `open_video`.
+        """
         self.limits = limits or Limits()
         self._file = file
         self._use_decord = use_decord
-        self._stream = FrameStream(file, self.limits)
+        self._stream = FrameStream(file, self.limits, ordered)
         try:
             first = self._stream.first_frame()
             self._orientation = orientation_of(first)

@@ -73,10 +73,11 @@ atexit.register(_POOL.stop)
 class SandboxedReader:
     """Probe and frames of one file object, decoded in a child. Raises VideoError; use it as a context manager."""
 
-    def __init__(self, file: BinaryIO, limits: Limits | None = None, whole: bool = False):
-        """`whole`: most of the file will be read, so an object that is small enough is fetched at once."""
+    def __init__(self, file: BinaryIO, limits: Limits | None = None, whole: bool = False, ordered: bool = False):
+        """`whole`: most of the file will be read, so an object that is small enough is fetched at once; `ordered`: see
+        `open_video`."""
         self.limits = limits or Limits()
-        self._file = file
+        self._file, self._ordered = file, ordered
         self._size = size_of(file)
         self._pages = self._shareable(whole)
         if self._pages is None and isinstance(file, Remote):
@@ -176,6 +177,7 @@ class SandboxedReader:
 
     def _open(self, child: DecodingChild) -> None:
         message: wire.Message = {"call": "open", "size": self._size, "limits": asdict(self.limits)}
+        message["ordered"] = self._ordered
         message["cautious"] = self._failures > 0  # what hung or crashed may have been decord: then without it
         answer, _ = self._ask(child, message, descriptor=self._pages)
         self.probe = wire.unpack_probe(answer["probe"])

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
-from itertools import chain, islice
+from itertools import chain, dropwhile, islice
 from statistics import median
 from typing import BinaryIO
 
@@ -18,20 +18,12 @@ from reelworks.video.extent import boxes_run_out, claimed_bytes, lacks_end
 from reelworks.video.index import Index, check_limits, extent_of, read_index
 from reelworks.video.layout import Remote
 from reelworks.video.limits import Limits
+from reelworks.video.seeking import SEARCHED, margins_s, pays
 from reelworks.video.sniff import HEAD_BYTES, sniff
 from reelworks.video.source import size_of
 
-SEEKABLE = ("mov", "matroska")
-"""Containers with an index of key frames by time; the others are read from their start."""
-
-_MARGINS_S = (0, Fraction(1, 4), 2, 10)
-"""How far before the time asked for a seek aims, in turn, until a key frame lies before that time."""
-
 _LATEST_S = 1e9
 """A time beyond the end of every file, in seconds."""
-
-_UNSEEN_S = 2
-"""Seconds that are walked through rather than sought over in a Matroska file whose index wasn't read yet."""
 
 _FRUITLESS_PACKETS = 300
 """Packets without a frame after which a file is given up: ten seconds of video."""
@@ -51,9 +43,10 @@ Timed = tuple[int, VideoFrame]
 class FrameStream:
     """The chosen video stream of one file."""
 
-    def __init__(self, file: BinaryIO, limits: Limits):
+    def __init__(self, file: BinaryIO, limits: Limits, ordered: bool = False):
+        """`ordered`: the caller has seen all frames of this very file, so its times increase up to its end."""
         self._file = file
-        self.limits = limits
+        self.limits, self._in_order = limits, ordered
         self.file_bytes = size_of(file)
         head = file.read(HEAD_BYTES)
         self.demuxer = sniff(head)
@@ -142,29 +135,20 @@ class FrameStream:
         """
         base = self.time_base
         start = self.stream.start_time or 0
-        if self.demuxer in SEEKABLE and time_s > start * base:
-            for margin_s in _MARGINS_S:
-                target = int((Fraction(time_s) - margin_s) / base)
-                if target <= start:
-                    break
-                self._announce(target, int(min(until_s, _LATEST_S) / base))
-                frames = self._after_seek(target, time_s)
-                if frames is not None:
-                    return frames
+        for margin_s in margins_s(self.demuxer, self._in_order, Fraction(time_s) - start * base):
+            target = int((Fraction(time_s) - margin_s) / base)
+            if target <= start:
+                break
+            self._announce(target, int(min(until_s, _LATEST_S) / base))
+            frames = self._after_seek(target, time_s)
+            if frames is not None:
+                return frames
         return self.from_start()
 
     def seek_pays(self, pts: int, time_s: float) -> bool:
         """True where a key frame lies between the frame at `pts` and the time, or the time lies before `pts`."""
         target = int(Fraction(time_s) / self.time_base)
-        if target < pts:
-            return True
-        if self.demuxer == "matroska" and not self._sought:
-            # Its index is read by the first seek: before that nobody knows what a walk would fetch for nothing.
-            return (target - pts) * self.time_base > _UNSEEN_S
-        if self.demuxer not in SEEKABLE or not len(self.stream.index_entries):
-            return False
-        at = self.stream.index_entries.search_timestamp(target, backward=True)
-        return at >= 0 and self.stream.index_entries[at].timestamp > pts
+        return target < pts or pays(self.stream, self.demuxer, self._sought, self._in_order, pts, target)
 
     def _announce(self, start: int, end: int) -> None:
         """Tell a remote file where the frames shown between two timestamps are; only some indexes know it."""
@@ -178,7 +162,7 @@ class FrameStream:
         self._fresh, self._sought = None, True
         with decoder_errors("Seeking failed", VideoErrorKind.corrupt):
             self.container.seek(target, stream=self.stream, backward=True)
-        frames = self._ordered(self._decoded())
+        frames = self._ordered(self._decoded(from_key=self.demuxer in SEARCHED))
         first = next(frames, None)
         if first is None or not first[1].key_frame or first[0] * self.time_base > Fraction(time_s):
             return None
@@ -205,11 +189,13 @@ class FrameStream:
             message = f"The index names {self.index.shown} frames, {count} can be decoded."
             raise VideoError(VideoErrorKind.count_mismatch, message)
 
-    def _decoded(self) -> Iterator[VideoFrame]:
-        """Frames as the decoder gives them; ends where the file is cut."""
+    def _decoded(self, from_key: bool = False) -> Iterator[VideoFrame]:
+        """Frames as the decoder gives them, if asked only from a key frame on; ends where the file is cut."""
         fruitless = 0
         self._slots, self._draining = [], False
         packets = self.container.demux(self.stream)
+        if from_key:  # a search ends anywhere, and a decoder complains of what lacks its references
+            packets = dropwhile(lambda packet: packet.size and not packet.is_keyframe, packets)
         while not self._draining:
             with self._typed_errors():
                 packet = next(packets, None)

@@ -139,7 +139,8 @@ class Child:
             self._file = cast(BinaryIO, _RemoteFile(self._channel, message["size"]))
         else:
             self._file = os.fdopen(descriptor, "rb", buffering=0)
-        self._reader = Reader(self._file, limits, use_decord=self._has_decord and not message["cautious"])
+        use_decord = self._has_decord and not message["cautious"]
+        self._reader = Reader(self._file, limits, use_decord, message["ordered"])
         self._memory.set(self._room())
         wire.send(self._channel, {"probe": wire.pack_probe(self._reader.probe)})
 

@@ -1,0 +1,56 @@
+"""Where a jump in a file to a time is allowed, and where it pays. What it finds still has to prove itself."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from av.video.stream import VideoStream
+
+from reelworks.video.index import reaches
+
+INDEXED = ("mov", "matroska")
+"""Containers with an index of key frames by time; the others are read from their start."""
+
+SEARCHED = ("mpegts",)
+"""Containers whose packets all have times, but that have no index: a time is searched for, by halves.
+
+That finds the right place only where times increase up to the end. In two recordings one behind the other it may find
+the second, so it is done only for a caller who has seen all frames of the file. (In FLV, FFmpeg searches by reading
+everything; a program stream doesn't time every frame, and AVI none.)
+"""
+
+_MARGINS_S = (0, Fraction(1, 4), 2, 10)
+"""How far before the time asked for a jump aims, in turn, until a key frame lies before that time."""
+
+_SEARCH_MARGINS_S = (2, 10)
+"""The same where each jump costs a search, which ends at any packet."""
+
+_UNSEEN_S = 2
+"""Seconds that are walked through rather than jumped over where the index between two times wasn't read yet."""
+
+_SEARCH_S = 10
+"""Seconds that are walked through rather than searched over: decoding them costs less than some twenty requests."""
+
+
+def margins_s(demuxer: str, ordered: bool, ahead_s: Fraction | float) -> tuple[Fraction | int, ...]:
+    """The margins of jumps to a time that lies `ahead_s` after the first frame; none where all is walked through.
+
+    `ordered`: the caller knows that the file's times increase up to its end.
+    """
+    if demuxer in INDEXED and ahead_s > 0:
+        return _MARGINS_S
+    return _SEARCH_MARGINS_S if demuxer in SEARCHED and ordered and ahead_s > _SEARCH_S else ()
+
+
+def pays(stream: VideoStream, demuxer: str, index_read: bool, ordered: bool, pts: int, target: int) -> bool:
+    """True where a key frame lies between the frame at `pts` and `target` (stream ticks), as far as anyone knows."""
+    ahead_s = (target - pts) * (stream.time_base or Fraction(1, 1000))
+    if demuxer in SEARCHED:
+        return ordered and ahead_s > _SEARCH_S
+    if demuxer not in INDEXED:
+        return False
+    # Matroska's index is read by the first jump: before that nobody knows what a walk would fetch for nothing.
+    if not (index_read if demuxer == "matroska" else reaches(stream, target)):
+        return ahead_s > _UNSEEN_S
+    at = stream.index_entries.search_timestamp(target, backward=True)
+    return at >= 0 and stream.index_entries[at].timestamp > pts
