@@ -46,6 +46,7 @@ def choose_decoder(probe: "Probe", stream: "FrameStream", colorspace: int, limit
         "larger than what is fetched whole": stream.file_bytes > limit_bytes,
         f"pyav is faster for {probe.codec}": probe.codec not in FASTER_CODECS,
         "pyav is faster at this size": probe.stored_width * probe.stored_height > FASTER_PIXELS,
+        "damage would go unseen": not stream.sums.carried,
     }
     reason = next((name for name, holds in unsafe.items() if holds), None)
     return ("pyav", reason) if reason else ("decord", "safe and faster for small frames of this codec")
