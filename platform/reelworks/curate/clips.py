@@ -131,7 +131,10 @@ def clip_frames(
     for size, indexes in by_size.items():
         times = [frame_times(spans[i], rows[i].native_fps, spec) for i in indexes]
         decoded = video.decode(
-            opened, times_s=np.concatenate(times).tolist(), size=(size.scaled_height, size.scaled_width)
+            opened,
+            times_s=np.concatenate(times).tolist(),
+            size=(size.scaled_height, size.scaled_width),
+            partial=spec.shots.keep_truncated,  # these times lie before the cut: the shots were found up to there
         ).frames
         ends = np.cumsum([len(t) for t in times])
         for i, end in zip(indexes, ends, strict=True):

@@ -3,6 +3,9 @@
 CPU time of decord 0.6.0 over PyAV 18 (FFmpeg 8), whole file in memory, one thread, medians over five runs (the pixels
 were equal in all): HEVC 64x64 0.90, VP9 64x64 0.79; from 64x128 on both 1.03 to 1.28; H.264 1.00 to 1.16 and VP8 0.95
 to 1.19 at every size. decord's frame server costs more than it saves once a frame has more than some 5,000 pixels.
+
+Its FFmpeg is of 2018 and conceals damage without a word to us: of 47 damaged files that it showed wrong, 27 of HEVC and
+43 of VP9 came without any error. So it gets only files whose checksums have told that they are whole.
 """
 
 import io

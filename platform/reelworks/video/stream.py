@@ -15,7 +15,7 @@ from av.video.frame import VideoFrame
 from reelworks.errors import VideoError, VideoErrorKind
 from reelworks.video.checksums import ClusterSums
 from reelworks.video.container import choose_stream, decoder_errors, open_container
-from reelworks.video.decoder import Decoder
+from reelworks.video.decoder import Decoder, whole_packets
 from reelworks.video.extent import boxes_run_out, claimed_bytes, lacks_end
 from reelworks.video.index import Index, check_limits, extent_of, read_index
 from reelworks.video.layout import Remote
@@ -86,7 +86,7 @@ class FrameStream:
             if header and self.demuxer == "mov" and boxes_run_out(self._file, self.file_bytes):
                 raise VideoError(VideoErrorKind.truncated, "The file ends before its index (moov).", 0) from error
             raise
-        self._decoder = Decoder(self.stream, {"max_pixels": str(self.limits.max_pixels)}, self._turned)
+        self._decoder = Decoder(self.stream.codec_context, {"max_pixels": str(self.limits.max_pixels)}, self._turned)
 
     def close(self) -> None:
         self._fresh = None
@@ -186,7 +186,7 @@ class FrameStream:
         with decoder_errors("Seeking failed", VideoErrorKind.corrupt):
             self.container.seek(target, stream=self.stream, backward=True)
         self._decoder.restart()
-        frames = self._ordered(self._decoded())
+        frames = self._checked(whole=False)
         first = next(frames, None)
         if first is None or not self._decoder.starts_with(first[1]) or first[0] * self.time_base > Fraction(time_s):
             return None
@@ -202,15 +202,16 @@ class FrameStream:
             self.container.close()
             self._open()
 
-    def _checked(self) -> Iterator[Timed]:
-        """All frames from the start; at the end their number is held against the index."""
+    def _checked(self, whole: bool = True) -> Iterator[Timed]:
+        """Frames to the end; raises there where the file is cut, or `whole` and fewer than the index names."""
         count = 0
         for count, timed in enumerate(self._ordered(self._decoded()), start=1):  # noqa: B007
             yield timed
         if self.cut:
             total = f" of {self.index.shown}" if self.index.shown is not None else ""
-            raise VideoError(VideoErrorKind.truncated, f"The file ends early, after {count}{total} frames.")
-        if self.index.shown is not None and count < self.index.shown:
+            after = f", after {count}{total} frames" if whole else ""
+            raise VideoError(VideoErrorKind.truncated, f"The file ends early{after}.")
+        if whole and self.index.shown is not None and count < self.index.shown:
             message = f"The index names {self.index.shown} frames, {count} can be decoded."
             raise VideoError(VideoErrorKind.count_mismatch, message)
 
@@ -218,7 +219,7 @@ class FrameStream:
         """Frames as the decoder gives them; ends where the file is cut."""
         fruitless = 0
         self._slots, self._draining = [], False
-        packets = self.container.demux(self.stream)
+        packets = whole_packets(self.container.demux(self.stream))
         while not self._draining:
             with self._typed_errors():
                 packet = next(packets, None)
