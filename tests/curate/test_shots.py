@@ -69,7 +69,10 @@ def test_a_truncated_file_raises_instead_of_giving_the_shots_of_its_beginning() 
 def test_clips_before_the_end_of_a_truncated_file_are_kept_where_the_recipe_says_so(container: str) -> None:
     media = encode_video(paint(60, 120, 160), 10.0, "h264", container, options={"g": "12", "bf": "2"})
     cut = media[: int(len(media) * 0.7)]
-    probe, spec = video.probe(cut), ClipSpec(fps=10.0, shots=ShotSpec(detector="fixed", max_clip_s=1.0, keep_truncated=True))
+    probe, spec = (
+        video.probe(cut),
+        ClipSpec(fps=10.0, shots=ShotSpec(detector="fixed", max_clip_s=1.0, keep_truncated=True)),
+    )
     spans = find_spans(cut, probe, spec.shots)
     good = sum(span.num_frames for span in spans)
     assert 12 < good < 60

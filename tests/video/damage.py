@@ -54,7 +54,8 @@ def source(codec: str, container: str, count: int = 24) -> bytes:
 def damaged(data: bytes, way: str, seed: int) -> bytes:
     """The file with one place of its payload changed: anywhere from its first video packet to its last one."""
     with av.open(io.BytesIO(data)) as file:
-        packets = [(packet.pos, packet.pos + packet.size) for packet in file.demux(video=0) if packet.size]
+        whole = [packet for packet in file.demux(video=0) if packet.size and packet.pos is not None]
+    packets = [(packet.pos, packet.pos + packet.size) for packet in whole]
     first, stop = packets[0][0], min(len(data), max(end for _, end in packets))
     rng = np.random.default_rng([seed, list(WAYS).index(way)])
     at = int(rng.integers(first, stop))

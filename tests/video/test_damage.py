@@ -1,4 +1,4 @@
-"""Damage anywhere in a file's payload ends in a typed error, for the share of files that is stated; whole files do not."""
+"""Damage of a file's payload ends in a typed error as often as is stated here; what is whole never does."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_copy_that_starts_in_the_middle_is_no_damage(
 ) -> None:
     data = encode_video(paint(60, 96, 128), 12, codec, container, options=options)
     numbers = read_numbers(decode(data[int(len(data) * share) // 188 * 188 :]).frames)
-    assert numbers == list(range(numbers[0], 60)) and 0 < numbers[0] < 50
+    assert numbers == list(range(numbers[0], 60)) and 0 < numbers[0] < 55
 
 
 @pytest.mark.parametrize("muxer_options", [{"write_crc32": "0"}, {"live": "1"}, {"cluster_time_limit": "300"}])

@@ -1,4 +1,4 @@
-"""reelworks.video.decode: what may be named as a source, which stream counts, what times mean, what is checked first."""
+"""reelworks.video.decode: what may be a source, which stream counts, what times mean, what is checked first."""
 
 from __future__ import annotations
 
@@ -79,9 +79,7 @@ def test_a_cover_picture_is_no_video() -> None:
     assert read_numbers(decode(data).frames) == list(range(10, 16))
 
 
-@pytest.mark.parametrize(
-    "limits", [Limits(max_pixels=119 * 160), Limits(max_frames=59), Limits(max_duration_s=4.9)]
-)
+@pytest.mark.parametrize("limits", [Limits(max_pixels=119 * 160), Limits(max_frames=59), Limits(max_duration_s=4.9)])
 def test_limits_are_held_against_the_header_before_anything_is_decoded(limits: Limits) -> None:
     """The file can't be decoded at all: without the limits it would be called corrupt."""
     undecodable = painted.without_samples(encode_video(paint(60, 120, 160), 12), 0)

@@ -1,9 +1,6 @@
 """Packets to frames, and `corrupt` for those in which something tells of damage.
 
-Most codecs carry no checksums, so what is found rests on what decoders trip over. H.264, AV1, VP9, PNG, FFV1 and ProRes
-show nearly every damaged byte that matters, MPEG-1/2/4 and MJPEG most, VP8 nearly none, HEVC about half (lost and zeroed
-parts, and everything where the stream has picture hashes). In a Matroska file with checksums every codec shows all.
-`tests/benchmarks/results/damage.json` has the shares.
+Most codecs carry no checksums, so what is found rests on what a decoder trips over, and the rest can't be known.
 """
 
 from collections.abc import Iterator

@@ -180,7 +180,8 @@ class Reader:
             while following is not None and self._seconds(following[0]) <= time_s:
                 current, following, picture = following, next(position, None), None
             if current is None:
-                raise cut[0] if cut else VideoError(VideoErrorKind.corrupt, f"No frame can be decoded at {time_s} s.", 0)
+                message = f"No frame can be decoded at {time_s} s."
+                raise cut[0] if cut else VideoError(VideoErrorKind.corrupt, message, 0)
             place = out.slot(current[0])
             if picture is None:
                 renderer.draw(current[1], place)
