@@ -12,8 +12,16 @@ from tests.video import painted
 from tests.video.damage import WAYS, damaged, fates, found, source
 from tests.video.painted import paint, read_numbers
 
-FOUND = {}
-"""Share of harmed files of which no wrong frame comes back, over fixed places; a little less than was measured."""
+FOUND = {
+    ("h264", "mp4"): 0.83, ("h264", "mkv"): 1.0, ("h264", "ts"): 0.85, ("h264", "flv"): 0.83,
+    ("hevc", "mp4"): 0.45, ("hevc", "ts"): 0.63, ("hevc", "mkv"): 1.0, ("av1", "mp4"): 0.83, ("av1", "ivf"): 0.83, ("vp9", "webm"): 0.75,
+    ("mpeg2video", "ts"): 0.85, ("gif", "gif"): 0.68,
+}  # fmt: skip
+"""Share of harmed files of which no wrong frame comes back, over fixed places: two files of 24 less than was measured.
+
+Most codecs carry no checksums. HEVC and VP8 (0 of 24 in WebM) decode nearly all damaged bits to other pictures without
+noticing; of HEVC only what is lost or zeroed shows. Matroska with checksums shows all, whatever the codec.
+"""
 
 
 def decoded(data: bytes) -> tuple[list[tuple[int, np.ndarray]], VideoError | None]:

@@ -1,6 +1,9 @@
 """Packets to frames, and `corrupt` for those in which something tells of damage.
 
-Most codecs carry no checksums, so what is found rests on what a decoder trips over, and the rest can't be known.
+Most codecs carry no checksums, so what is found rests on what a decoder trips over. Measured on files damaged at fixed
+places (`tests/video/test_damage.py`): of H.264, AV1 and MPEG-2 nothing wrong is given out in more than nine of ten
+files, VP9 and GIF in eight, HEVC in six to seven (lost and zeroed parts; everything where the stream has hashes of its
+pictures). VP8 notices nothing. A Matroska file with checksums, as FFmpeg writes it, shows every damage in any codec.
 """
 
 from collections.abc import Iterator
