@@ -58,7 +58,7 @@ class ClusterSums:
 
     def _walk(self, position: int) -> bool:
         """Go on to the cluster around `position` and check it."""
-        while self._stop <= position:
+        while True:
             self._start = self._stop
             self._file.seek(self._start)
             header = self._file.read(_HEADER_BYTES)
@@ -67,6 +67,8 @@ class ClusterSums:
                 self._stop = self._file_bytes
                 return True
             self._stop += sum(size)
+            if self._stop > position:
+                break
         if self._stop > self._file_bytes:
             return False  # cut, which is said elsewhere
         return header[:4] != _CLUSTER or not self._is_whole(self._start + size[0], size[1])

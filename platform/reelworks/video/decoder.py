@@ -1,9 +1,9 @@
 """Packets to frames, and `corrupt` for those in which something tells of damage.
 
 Most codecs carry no checksums, so what is found rests on what a decoder trips over. Measured on files damaged at fixed
-places (`tests/video/test_damage.py`): of H.264, AV1 and MPEG-2 nothing wrong is given out in more than nine of ten
-files, VP9 and GIF in eight, HEVC in six to seven (lost and zeroed parts; everything where the stream has hashes of its
-pictures). VP8 notices nothing. A Matroska file with checksums, as FFmpeg writes it, shows every damage in any codec.
+places (`tests/video/test_damage.py`): nothing wrong is given out of nine in ten files of H.264, AV1, MPEG-2, MPEG-4,
+MJPEG and ProRes, eight of VP9, MPEG-1 and GIF, six to seven of HEVC (lost and zeroed parts; all where the stream has
+hashes of its pictures). VP8 notices nothing. Matroska with checksums, as FFmpeg writes it, shows all in any codec.
 """
 
 from collections.abc import Iterator
