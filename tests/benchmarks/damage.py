@@ -56,7 +56,7 @@ def plain(data: bytes) -> tuple[list[tuple[int, np.ndarray]], VideoError | None]
 def unchecked() -> Iterator[None]:
     """Decoding as it was before it looked for damage."""
     with (
-        patch.object(decoder, "listening", lambda: nullcontext([])),
+        patch.object(decoder, "Listening", lambda: nullcontext([])),
         patch.object(decoder, "holds_impossible_bytes", lambda *_: False),
         patch.object(checksums.ClusterSums, "damaged_at", lambda *_: False),
         patch.object(decoder, "_STRICTER", {}),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from av import logging
 
-from reelworks.video.complaints import about_pixels, about_structure, listening
+from reelworks.video.complaints import Listening, about_pixels, about_structure
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_messages_about_a_broken_container_are_told_from_others() -> None:
 
 def test_the_same_message_is_heard_each_time_and_none_in_between() -> None:
     for _ in range(2):
-        with listening() as messages:
+        with Listening() as messages:
             logging.log(logging.ERROR, "h264", "top block unavailable")
         assert [text for _, _, text in messages] == ["top block unavailable"]
     logging.log(logging.ERROR, "h264", "unheard")

@@ -4,9 +4,6 @@ Decoders conceal: a macroblock that can't be decoded is copied from its neighbou
 to the caller. At the level of errors they say so, beside things that don't touch the pixels.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from av import logging
 
 Messages = list[tuple[int, str, str]]
@@ -27,17 +24,22 @@ _BROKEN_STRUCTURE = {
 """Errors after which a demuxer leaves out what it can't read and goes on."""
 
 
-@contextmanager
-def listening() -> Iterator[Messages]:
-    """What FFmpeg logs in this thread meanwhile. One thread at a time may listen, as in a decoding child."""
-    logging.set_skip_repeated(False)  # or a second file's damage goes unheard
-    before = logging.get_level()
-    logging.set_level(logging.WARNING)
-    try:
-        with logging.Capture() as messages:
-            yield messages
-    finally:
-        logging.set_level(before)
+class Listening:
+    """What FFmpeg logs in this thread meanwhile. One thread at a time may listen, as in a decoding child.
+
+    Entered for every packet, so no generator: with small frames its few microseconds would show.
+    """
+
+    def __enter__(self) -> Messages:
+        self._before = logging.get_level()
+        logging.set_skip_repeated(False)  # or a second file's damage goes unheard
+        logging.set_level(logging.WARNING)
+        self._capture = logging.Capture()
+        return self._capture.__enter__()
+
+    def __exit__(self, *error: object) -> None:
+        self._capture.__exit__(None, None, None)
+        logging.set_level(self._before)
 
 
 def about_pixels(messages: Messages, decoder: str) -> str | None:

@@ -16,7 +16,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
 from reelworks.errors import VideoError, VideoErrorKind
-from reelworks.video.complaints import about_pixels, about_structure, listening
+from reelworks.video.complaints import Listening, about_pixels, about_structure
 from reelworks.video.units import holds_impossible_bytes, length_bytes
 
 _STRICTER = {"vp9": "libvpx-vp9"}
@@ -32,10 +32,13 @@ _CHECKED = {"hevc": {"err_detect": "crccheck"}}
 """Options by which a decoder compares its pictures with hashes in the stream, where it has them."""
 
 
-def whole_packets(packets: Iterator[Packet]) -> Iterator[Packet]:
+def whole_packets(packets: Iterator[Packet], demuxer: str) -> Iterator[Packet]:
     """The packets of a stream. Raises VideoError `corrupt` where the demuxer skips what it can't read."""
+    if demuxer != "matroska":  # the others mark such packets, or say nothing
+        yield from packets
+        return
     while True:
-        with listening() as messages:
+        with Listening() as messages:
             packet = next(packets, None)
         reason = about_structure(messages)
         if reason is not None:
@@ -77,7 +80,7 @@ class Decoder:
     def decode(self, packet: Packet | None) -> list[VideoFrame]:
         """Frames in display order that a packet completes; with None those still inside."""
         judged = packet is None or self._is_judged(packet)
-        with listening() as messages:
+        with Listening() as messages:
             frames = self._context.decode(packet)
         reason = about_pixels(messages, self._context.codec.name)
         if reason is None and packet is not None and self._length_bytes is not None:

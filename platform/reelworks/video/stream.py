@@ -219,7 +219,7 @@ class FrameStream:
         """Frames as the decoder gives them; ends where the file is cut."""
         fruitless = 0
         self._slots, self._draining = [], False
-        packets = whole_packets(self.container.demux(self.stream))
+        packets = whole_packets(self.container.demux(self.stream), self.demuxer)
         while not self._draining:
             with self._typed_errors():
                 packet = next(packets, None)
