@@ -20,7 +20,7 @@ from reelworks.video.complaints import Listening, about_pixels, about_structure
 from reelworks.video.units import holds_impossible_bytes, length_bytes
 
 _STRICTER = {"vp9": "libvpx-vp9"}
-"""Decoders with the same pixels at the same speed that notice when a tile's data run out; FFmpeg's own doesn't."""
+"""Decoders with the same pixels, in 0.9 to 1.2 of the time, that notice when a tile's data run out; FFmpeg's don't."""
 
 _STRICTER_FORMATS = ("yuv420p", "yuv422p", "yuv440p", "yuv444p")
 """Pixel formats in which their frames were compared."""
