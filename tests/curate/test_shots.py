@@ -12,10 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reelworks import video
+from reelworks.curate.clips import ClipSpec, clip_frames, clip_row
+from reelworks.curate.pairing import Source
 from reelworks.curate.shots import ShotSpec, find_shots, find_spans, spans_of
 from reelworks.errors import VideoError, VideoErrorKind
 from reelworks.shapeworld.corpus import items, make
 from reelworks.video.encode import encode_video
+from tests.video.painted import paint, read_numbers
 
 TIME_BASE = Fraction(1, 1000)
 
@@ -60,6 +63,24 @@ def test_a_truncated_file_raises_instead_of_giving_the_shots_of_its_beginning() 
     with pytest.raises(VideoError) as caught:
         find_spans(cut, video.probe(cut), ShotSpec())
     assert caught.value.kind is VideoErrorKind.truncated
+
+
+@pytest.mark.parametrize("container", ["mp4", "mkv"])
+def test_clips_before_the_end_of_a_truncated_file_are_kept_where_the_recipe_says_so(container: str) -> None:
+    media = encode_video(paint(60, 120, 160), 10.0, "h264", container, options={"g": "12", "bf": "2"})
+    cut = media[: int(len(media) * 0.7)]
+    probe, spec = (
+        video.probe(cut),
+        ClipSpec(fps=10.0, shots=ShotSpec(detector="fixed", max_clip_s=1.0, keep_truncated=True)),
+    )
+    spans = find_spans(cut, probe, spec.shots)
+    good = sum(span.num_frames for span in spans)
+    assert 12 < good < 60
+    source = Source(f"s3://raw/cut.{container}", "e", len(cut))
+    rows = [clip_row(source, probe.height, probe.width, 10.0, probe.time_base, span, spec) for span in spans]
+    clips = clip_frames(cut, [row for row in rows if row], spans, spec)
+    numbers = [number for clip in clips for number in read_numbers(clip)]
+    assert numbers == sorted(set(numbers)) and numbers[-1] < good and len(numbers) > good / 2
 
 
 @st.composite

@@ -182,6 +182,26 @@ def test_truncated_file_says_so_and_gives_its_good_prefix(container: str, share:
         assert prefix.error is not None and prefix.error.kind is VideoErrorKind.truncated
 
 
+@pytest.mark.parametrize("container", ["mp4", "mkv"])
+def test_span_that_reaches_into_the_missing_part_says_so(container: str) -> None:
+    source = h264(height=120, width=160, container=container)
+    cut = source[: int(len(source) * 0.8)]
+    good = len(decode(cut, partial=True))
+    assert 24 < good < 60
+    before_s, after_s = (good - 15.3) / 12, (good - 3.3) / 12  # a key frame lies between the start and the first
+    assert read_numbers(decode(cut, span_s=(before_s, after_s)).frames) == list(range(good - 15, good - 3))
+    with pytest.raises(VideoError) as caught:
+        decode(cut, span_s=(before_s, 5.0))
+    assert caught.value.kind is VideoErrorKind.truncated
+    part = decode(cut, span_s=(before_s, 5.0), partial=True)
+    assert part.error is not None and part.error.kind is VideoErrorKind.truncated
+    assert read_numbers(part.frames) == list(range(good - 15, good))
+    times_s = [before_s + 0.05, (good - 0.7) / 12]
+    assert read_numbers(decode(cut, times_s=times_s, partial=True).frames) == [good - 15, good - 1]
+    with pytest.raises(VideoError):
+        decode(cut, times_s=[before_s, 4.9])
+
+
 def resolution_change() -> bytes:
     first, second = h264(24, container="ts"), bytearray(h264(24, 96, 128, container="ts"))
     last = {first[at + 1] << 8 & 0x1F00 | first[at + 2]: first[at + 3] & 15 for at in range(0, len(first), 188)}

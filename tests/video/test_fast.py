@@ -18,7 +18,7 @@ def small(codec: str = "hevc", container: str = "mp4", width: int = 64, **more: 
     return encode_video(paint(40, 64, width), 12, codec, container, **more)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("codec", "container"), [("hevc", "mp4"), ("hevc", "mkv"), ("vp9", "webm"), ("vp9", "mp4")])
+@pytest.mark.parametrize(("codec", "container"), [("hevc", "mkv"), ("vp9", "mkv")])
 def test_decord_decodes_small_frames_of_its_codecs_exactly_as_pyav(codec: str, container: str) -> None:
     source = small(codec, container)
     frames = decode(source)
@@ -34,7 +34,7 @@ def test_decord_decodes_small_frames_of_its_codecs_exactly_as_pyav(codec: str, c
 
 def test_decord_keeps_times_of_a_variable_frame_rate() -> None:
     pts = np.cumsum(np.random.default_rng(3).integers(400, 2500, 40))
-    source = small("vp9", "webm", pts=(pts - pts[0]).tolist())
+    source = small("vp9", "mkv", pts=(pts - pts[0]).tolist())
     frames = decode(source)
     assert frames.decoder == "decord"
     assert read_numbers(frames.frames) == list(range(40))
@@ -46,6 +46,8 @@ def test_decord_keeps_times_of_a_variable_frame_rate() -> None:
     [
         (lambda: small("h264"), "faster for h264"),
         (lambda: small(width=128), "faster at this size"),
+        (lambda: small("hevc", "mp4"), "damage would go unseen"),
+        (lambda: small("vp9", "webm"), "damage would go unseen"),
         (lambda: small("vp9", "webm", width=48), "width"),
         (lambda: small(container="ts"), "container"),
         (lambda: small(pixel_format="yuv420p10le"), "pixel format"),

@@ -138,10 +138,13 @@ def clip_frames(
         by_size.setdefault(size, []).append(index)
     for size, indexes in by_size.items():
         times = [frame_times(spans[i], rows[i].native_fps, spec) for i in indexes]
-        # Spans come from a walk through the whole source without an error (shots.find_spans).
+        # Spans come from a walk through the whole source without an error, or up to its cut (shots.find_spans).
         with video.open_video(opened, ordered=True) as reader:
-            scaled = size.scaled_height, size.scaled_width
-            decoded = reader.frames(times_s=np.concatenate(times).tolist(), size=scaled)
+            decoded = reader.frames(
+                times_s=np.concatenate(times).tolist(),
+                size=(size.scaled_height, size.scaled_width),
+                partial=spec.shots.keep_truncated,
+            )
             if decoded_by is not None:
                 same = decoded.decoder == reader.probe.decoder
                 reason = reader.probe.decoder_reason if same else "single frames are asked for"

@@ -16,6 +16,7 @@ from reelworks.config import Section
 from reelworks.curate import transnet
 from reelworks.curate.sources import Opened
 from reelworks.curate.transnet import find_transitions, predictor
+from reelworks.errors import VideoErrorKind
 from reelworks.video.frames import seconds
 
 # Where a header tells no rate (stills, some streams), for the length of the last frame only.
@@ -45,6 +46,8 @@ class ShotSpec(Section):
     """Shots shorter than this (seconds) give no clip; images are exempt."""
     max_clip_s: float = 10.0
     """Longer shots (seconds) are cut into equal clips no longer than this, unless one frame is shown for longer."""
+    keep_truncated: bool = False
+    """Take the clips before the end of a file whose end is missing; else it goes into quarantine as `truncated`."""
 
     @model_validator(mode="after")
     def _pieces_are_long_enough(self) -> ShotSpec:
@@ -90,7 +93,8 @@ def find_shots(source: Opened, probe: video.Probe, spec: ShotSpec) -> tuple[np.n
 
     def frames() -> Iterator[np.ndarray]:
         for batch in video.iter_frames(source, size=size):
-            if batch.error:
+            truncated = batch.error is not None and batch.error.kind is VideoErrorKind.truncated
+            if batch.error and not (spec.keep_truncated and truncated and len(pts) + len(batch) > 1):
                 raise batch.error
             pts.append(batch.pts)
             yield from batch.frames

@@ -50,7 +50,9 @@ def decode(
 
     Rotation and pixel aspect are applied; `size` is (height, width) of the result, by default that of the probe.
     `pts_s` is strictly increasing (with `times_s` it has one entry a time, equal ones where a frame is shown twice).
-    With `partial`, a truncated or corrupt source gives its good prefix with `Frames.error` instead of raising.
+    With `partial`, a truncated or corrupt source gives its good prefix with `Frames.error` instead of raising; for
+    `times_s` a truncated one ends with its last good frame. Damage is found as far as codec and container let it be:
+    see `reelworks.video.decoder`.
     Raises VideoError with the number of good frames, StorageError for URIs, ValueError for both span_s and times_s.
     """
     whole = span_s is None and times_s is None

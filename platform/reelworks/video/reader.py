@@ -82,7 +82,7 @@ class Reader:
         error = None
         try:
             if times_s is not None:
-                return self._at_times(times_s, renderer, out)
+                return self._at_times(times_s, renderer, out, partial)
             for pts, frame in self._within(span_s):
                 renderer.draw(frame, out.slot(pts))
         except VideoError as reason:
@@ -161,8 +161,12 @@ class Reader:
             if time_s >= start_s:
                 yield pts, frame
 
-    def _at_times(self, times_s: Sequence[float], renderer: Renderer, out: Collector) -> Frames:
-        """The frame shown at each time; the first one before the start, the last one after the end."""
+    def _at_times(self, times_s: Sequence[float], renderer: Renderer, out: Collector, partial: bool) -> Frames:
+        """The frame shown at each time; the first one before the start, the last one after the end.
+
+        With `partial` a truncated file ends with its last good frame.
+        """
+        cut: list[VideoError] = []
         order = sorted(range(len(times_s)), key=times_s.__getitem__)
         ends = _ends_of_runs(times_s)
         asked_s: float | None = None
@@ -173,12 +177,14 @@ class Reader:
         for time_s in (times_s[index] for index in order):
             if current is None or (time_s != asked_s and self._stream.seek_pays(current[0], time_s)):
                 position = self._stream.from_time(time_s, ends[time_s])
+                position = _up_to_cut(position, cut) if partial else position
                 current, following, picture = next(position, None), None, None
                 following = next(position, None)
             while following is not None and self._seconds(following[0]) <= time_s:
                 current, following, picture = following, next(position, None), None
             if current is None:
-                raise VideoError(VideoErrorKind.corrupt, f"No frame can be decoded at {time_s} s.", 0)
+                message = f"No frame can be decoded at {time_s} s."
+                raise cut[0] if cut else VideoError(VideoErrorKind.corrupt, message, 0)
             place = out.slot(current[0])
             if picture is None:
                 renderer.draw(current[1], place)
@@ -186,11 +192,21 @@ class Reader:
                 np.copyto(place, picture)
             asked_s, picture = time_s, place
         out.arrange(order)
-        return out.frames(self.probe.time_base, "pyav")
+        return out.frames(self.probe.time_base, "pyav", cut[0] if cut else None)
 
     def _seconds(self, pts: int) -> float:
         base: Fraction = self.probe.time_base
         return pts * base.numerator / base.denominator
+
+
+def _up_to_cut(frames: Iterator[tuple[int, VideoFrame]], cut: list[VideoError]) -> Iterator[tuple[int, VideoFrame]]:
+    """The frames of a file, ending without an error where the file is cut; that error is put into `cut`."""
+    try:
+        yield from frames
+    except VideoError as reason:
+        if reason.kind is not VideoErrorKind.truncated:
+            raise
+        cut.append(reason)
 
 
 def _ends_of_runs(times_s: Sequence[float]) -> dict[float, float]:

@@ -13,7 +13,9 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 
 from reelworks.errors import VideoError, VideoErrorKind
+from reelworks.video.checksums import ClusterSums
 from reelworks.video.container import choose_stream, decoder_errors, open_container
+from reelworks.video.decoder import Decoder, whole_packets
 from reelworks.video.extent import boxes_run_out, claimed_bytes, lacks_end
 from reelworks.video.index import Index, check_limits, extent_of, read_index
 from reelworks.video.layout import Remote
@@ -47,6 +49,7 @@ class FrameStream:
         """`ordered`: the caller has seen all frames of this very file, so its times increase up to its end."""
         self._file = file
         self.limits, self._in_order = limits, ordered
+        self._turned: bool | None = None
         self.file_bytes = size_of(file)
         head = file.read(HEAD_BYTES)
         self.demuxer = sniff(head)
@@ -63,6 +66,8 @@ class FrameStream:
         self._draining = False
         self._sought = False
         self.cut = self.index.truncated or short
+        checked = self.demuxer == "matroska" and not isinstance(file, Remote)  # a range has no whole clusters
+        self.sums = ClusterSums(file if checked else None, self.file_bytes)
 
     def _open(self) -> None:
         self._file.seek(0)
@@ -74,7 +79,7 @@ class FrameStream:
             if header and self.demuxer == "mov" and boxes_run_out(self._file, self.file_bytes):
                 raise VideoError(VideoErrorKind.truncated, "The file ends before its index (moov).", 0) from error
             raise
-        self.stream.codec_context.options = {"max_pixels": str(self.limits.max_pixels)}
+        self._decoder = Decoder(self.stream.codec_context, {"max_pixels": str(self.limits.max_pixels)}, self._turned)
 
     def close(self) -> None:
         self._fresh = None
@@ -115,7 +120,9 @@ class FrameStream:
         self._fresh = None
         with self._typed_errors():
             times = [
-                packet.pts for packet in self.container.demux(self.stream) if packet.size and not packet.is_discard
+                self.sums.check(packet).pts
+                for packet in self.container.demux(self.stream)
+                if packet.size and not packet.is_discard
             ]
         known = sorted(time for time in times if time is not None)
         return known if known and len(known) == len(times) else None
@@ -162,9 +169,10 @@ class FrameStream:
         self._fresh, self._sought = None, True
         with decoder_errors("Seeking failed", VideoErrorKind.corrupt):
             self.container.seek(target, stream=self.stream, backward=True)
-        frames = self._ordered(self._decoded(from_key=self.demuxer in SEARCHED))
+        self._decoder.restart()
+        frames = self._checked(whole=False)
         first = next(frames, None)
-        if first is None or not first[1].key_frame or first[0] * self.time_base > Fraction(time_s):
+        if first is None or not self._decoder.starts_with(first[1]) or first[0] * self.time_base > Fraction(time_s):
             return None
         return chain([first], frames)
 
@@ -173,19 +181,21 @@ class FrameStream:
         if self.demuxer == "mov" and self.index.shown is not None and len(self.stream.index_entries):
             with decoder_errors("Seeking failed", VideoErrorKind.corrupt):
                 self.container.seek(self.stream.index_entries[0].timestamp, stream=self.stream, backward=True)
+            self._decoder.restart()
         else:  # a seek to the start may miss the first frames where no index names them
             self.container.close()
             self._open()
 
-    def _checked(self) -> Iterator[Timed]:
-        """All frames from the start; at the end their number is held against the index."""
+    def _checked(self, whole: bool = True) -> Iterator[Timed]:
+        """Frames to the end; raises there where the file is cut, or `whole` and fewer than the index names."""
         count = 0
-        for count, timed in enumerate(self._ordered(self._decoded()), start=1):  # noqa: B007
+        for count, timed in enumerate(self._ordered(self._decoded(not whole and self.demuxer in SEARCHED)), start=1):  # noqa: B007
             yield timed
         if self.cut:
             total = f" of {self.index.shown}" if self.index.shown is not None else ""
-            raise VideoError(VideoErrorKind.truncated, f"The file ends early, after {count}{total} frames.")
-        if self.index.shown is not None and count < self.index.shown:
+            after = f", after {count}{total} frames" if whole else ""
+            raise VideoError(VideoErrorKind.truncated, f"The file ends early{after}.")
+        if whole and self.index.shown is not None and count < self.index.shown:
             message = f"The index names {self.index.shown} frames, {count} can be decoded."
             raise VideoError(VideoErrorKind.count_mismatch, message)
 
@@ -193,7 +203,7 @@ class FrameStream:
         """Frames as the decoder gives them, if asked only from a key frame on; ends where the file is cut."""
         fruitless = 0
         self._slots, self._draining = [], False
-        packets = self.container.demux(self.stream)
+        packets = whole_packets(self.container.demux(self.stream), self.demuxer)
         if from_key:  # a search ends anywhere, and a decoder complains of what lacks its references
             packets = dropwhile(lambda packet: packet.size and not packet.is_keyframe, packets)
         while not self._draining:
@@ -203,8 +213,9 @@ class FrameStream:
                     return
                 if packet.has_sidedata("encryption_info"):
                     raise VideoError(VideoErrorKind.encrypted, "The video stream is encrypted.", 0)
-                self._draining = not packet.size or self._cut_inside(packet)
-                frames = self.stream.decode(None if self._draining else packet)
+                self._draining = not packet.size or self._cut_inside(self.sums.check(packet))
+                frames = self._decoder.decode(None if self._draining else packet)
+            self._turned = self._decoder.turned
             if self.demuxer == "avi" and packet.dts is not None and (self._slots or packet.is_keyframe):
                 heapq.heappush(self._slots, packet.dts)
             fruitless = 0 if frames else fruitless + 1
