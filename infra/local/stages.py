@@ -79,7 +79,7 @@ def stages(choices: Choices) -> list[Stage]:
     every = [
         Stage("shapeworld", "shapeworld", "renders raw videos with known truth into the bucket", 0.6),
         Stage("train_vae", "train_vae", "trains the network that compresses video in space and time", 3.4),
-        Stage("train_captioner", "train_captioner", "trains the captioner on the described videos", 7.2),
+        Stage("train_captioner", "train_captioner", "trains the captioner on the described videos", 5.7),
         Stage("prepare", "prepare", "finds shots, captions and encodes every clip, commits a snapshot", 1.5),
         Stage(
             "prepare_footage",

@@ -18,20 +18,25 @@ from reelworks.curate.shots import Span
 from reelworks.curate.sources import Source
 from reelworks.schema import ClipRow
 
-FRAMES, SIDE, CLIPS = 33, 192, 3
-"""Of a chunk: 11 MB of frames."""
+SIDE, CLIPS = 192, 3
 CHUNKS, ENCODE_S = 32, 0.5
+
+
+def num_frames(plan: Plan) -> int:
+    """Of a clip: CLIPS of them come to what the recipe says of a chunk."""
+    return max(1, plan.recipe.read.chunk_bytes // (CLIPS * SIDE * SIDE * 3))
 
 
 def list_idle(_: pa.Table, plan: Plan) -> Iterator[pa.Table]:
     """CHUNKS sources of one chunk each."""
+    frames = num_frames(plan)
     for number in range(CHUNKS):
         source = Source(f"s3://raw/{number}.mp4", "e", 1)
         chunk = Chunk(source, [])
         for clip in range(CLIPS):
             place = (f"{number}-{clip}", source.source_id, source.uri, source.etag, 0.0, 1.0)
-            chunk.rows.append(ClipRow(*place, SIDE, SIDE, SIDE, SIDE, 24.0, FRAMES, 24.0, FRAMES, 1))
-            chunk.spans.append(Span(0.0, 1.0, FRAMES, 0, 1))
+            chunk.rows.append(ClipRow(*place, SIDE, SIDE, SIDE, SIDE, 24.0, frames, 24.0, frames, 1))
+            chunk.spans.append(Span(0.0, 1.0, frames, 0, 1))
             chunk.tensors.append([])
         yield to_table([chunk])
 
@@ -43,7 +48,7 @@ def index_idle(table: pa.Table, plan: Plan) -> pa.Table:
 def decode_idle(table: pa.Table, plan: Plan) -> pa.Table:
     chunks = from_table(table)
     for chunk in chunks:
-        chunk.frames = [np.zeros((FRAMES, SIDE, SIDE, 3), np.uint8) for _ in chunk.rows]
+        chunk.frames = [np.zeros((num_frames(plan), SIDE, SIDE, 3), np.uint8) for _ in chunk.rows]
     return to_table(chunks)
 
 

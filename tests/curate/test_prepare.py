@@ -123,16 +123,16 @@ def idle(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(pipeline, name, stage)
 
 
-def idle_plan(models: dict[str, str], **changes: Any) -> Plan:
-    read = {"workers": 2, "sources_per_task": 4, "chunks_per_task": 2}
+def idle_plan(models: dict[str, str], chunk_bytes: int = 11_000_000, **changes: Any) -> Plan:
+    read = {"workers": 2, "sources_per_task": 4, "chunks_per_task": 2, "chunk_bytes": chunk_bytes}
     return make_plan(recipe_for("s3://reelworks/idle", "s3://raw/idle/", models, read=read, **changes))
 
 
-def test_a_small_object_store_does_not_spill_and_a_pool_grows_to_its_bound_and_is_kept_at_work(
+def test_a_small_object_store_does_not_spill_and_keeps_both_encoders_at_work(
     models: dict[str, str], idle: None
 ) -> None:
-    """32 chunks of 11 MB of frames through a store of 200 MB, for one or two encoders at half a second a chunk."""
-    plan = idle_plan(models, vae={"source": models["vae"], "pool": {"min_size": 1, "max_size": 2}})
+    """32 chunks of 11 MB of frames through a store of 200 MB, for two encoders at half a second a chunk."""
+    plan = idle_plan(models, vae={"source": models["vae"], "pool": {"min_size": 2, "max_size": 2}})
     before = spilled_bytes()
     done = [chunk.counts for chunks in pipeline.finished_chunks(plan, new_board()) for chunk in chunks]
     assert len(done) == idle_stages.CHUNKS and len({one["pid"] for one in done}) == 2
@@ -140,6 +140,12 @@ def test_a_small_object_store_does_not_spill_and_a_pool_grows_to_its_bound_and_i
     whole_s = max(one["ended_s"] for one in done) - min(one["begun_s"] for one in done)
     assert busy_s / whole_s > 1.2, f"{busy_s / whole_s:.2f} of two encoders were at work, on average"
     assert spilled_bytes() == before
+
+
+def test_a_pool_grows_where_work_waits_for_it(models: dict[str, str], idle: None) -> None:
+    plan = idle_plan(models, chunk_bytes=1, vae={"source": models["vae"], "pool": {"min_size": 1, "max_size": 2}})
+    done = [chunk.counts for chunks in pipeline.finished_chunks(plan, new_board()) for chunk in chunks]
+    assert len(done) == idle_stages.CHUNKS and len({one["pid"] for one in done}) == 2
 
 
 def test_a_row_that_kills_its_actor_ends_the_job_after_a_bounded_number_of_starts(

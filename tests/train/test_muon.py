@@ -1,13 +1,9 @@
 """Muon's update, against the singular value decomposition and against the usual form of its iteration."""
 
-from pathlib import Path
-
 import pytest
 import torch
-import torch.distributed as dist
-from torch import multiprocessing
 
-from reelworks.train.muon import QUINTIC, ROUNDS, Muon, orthogonalised, shares
+from reelworks.train.muon import QUINTIC, ROUNDS, Muon, orthogonalised
 
 
 def usual_form(matrix: torch.Tensor) -> torch.Tensor:
@@ -44,36 +40,12 @@ def test_a_convolution_moves_by_the_learning_rate_in_every_direction() -> None:
     assert values.min() > 0.5 and values.max() < 1.3
 
 
-def test_ranks_share_the_work_and_end_with_what_one_rank_computes(tmp_path: Path) -> None:
-    alone = trained_weights()
-    rendezvous = f"file://{tmp_path}/rendezvous"
-    multiprocessing.spawn(save_trained_weights, (rendezvous, tmp_path), nprocs=2)
-    for rank in range(2):
-        for weight, wanted in zip(torch.load(tmp_path / f"{rank}.pt"), alone, strict=True):
-            torch.testing.assert_close(weight, wanted)
-
-
-def save_trained_weights(rank: int, rendezvous: str, folder: Path) -> None:
-    dist.init_process_group("gloo", rendezvous, rank=rank, world_size=2)
-    torch.save(trained_weights(), folder / f"{rank}.pt")
-    dist.destroy_process_group()
-
-
-def trained_weights() -> list[torch.Tensor]:
-    generator = torch.Generator().manual_seed(3)
-    weights = [torch.nn.Parameter(torch.zeros(shape)) for shape in ((4, 6, 3), (12, 4), (9, 9))]
-    muon = Muon(weights, lr=0.1)
-    for _ in range(3):
-        for weight in weights:
-            weight.grad = torch.randn(weight.shape, generator=generator)
-        muon.step()
-    return [weight.detach() for weight in weights]
-
-
-def test_every_rank_gets_about_as_much_to_do() -> None:
-    matrices = [torch.zeros(shape) for shape in ((320, 320), (96, 288), (96, 288), (96, 96), (288, 96))]
-    assert shares(matrices, 2) == [0, 1, 1, 1, 1]
-    assert set(shares(matrices[1:], 4)) == {0, 1, 2, 3}
+def test_weights_decay_by_the_learning_rate() -> None:
+    weights = [torch.nn.Parameter(torch.eye(3)) for _ in range(2)]
+    for weight, decay in zip(weights, (0.0, 0.5), strict=True):
+        weight.grad = torch.ones(3, 3)
+        Muon([weight], lr=0.1, weight_decay=decay).step()
+    torch.testing.assert_close(weights[0] - weights[1], 0.05 * torch.eye(3))
 
 
 def test_a_parameter_without_a_gradient_stays() -> None:
