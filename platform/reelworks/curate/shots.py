@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
+from itertools import pairwise, repeat
 from typing import Any, Literal
 
 import numpy as np
@@ -119,10 +119,23 @@ def find_cuts(frames: Iterable[np.ndarray], fps: float, spec: ShotSpec) -> list[
     detector = _detector(spec)
     cuts: list[int] = []
     rate = Fraction(fps).limit_denominator(1001)
-    for index, frame in enumerate(frames):
+    # A detector that compares a frame with so many on either side says nothing of the first and the last ones.
+    beside = detector.event_buffer_length
+    for index, frame in enumerate(_with_ends_repeated(frames, beside)):
         found = detector.process_frame(FrameTimecode(index, rate), np.ascontiguousarray(frame[..., ::-1]))
-        cuts.extend(cut.frame_num for cut in found)
+        cuts.extend(cut.frame_num - beside for cut in found)
     return sorted(set(cuts) - {0})
+
+
+def _with_ends_repeated(frames: Iterable[np.ndarray], times: int) -> Iterator[np.ndarray]:
+    last: np.ndarray | None = None
+    for frame in frames:
+        if last is None:
+            yield from repeat(frame, times)
+        yield frame
+        last = frame
+    if last is not None:
+        yield from repeat(last, times)
 
 
 def _detector(spec: ShotSpec) -> Any:
