@@ -80,7 +80,7 @@ def test_cuts_are_exact_in_display_order_with_b_frames_and_a_variable_rate(
 
 @pytest.mark.parametrize("detector", ["fixed", "content", "adaptive", "transnetv2"])
 def test_a_film_costs_the_memory_of_its_timestamps_and_no_frame(detector: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shots, "predictor", lambda threads: lambda window: np.zeros(WINDOW))
+    monkeypatch.setattr(shots, "predictor", lambda threads, device: lambda window: np.zeros(WINDOW))
     probe: Any = SimpleNamespace(height=27, width=48, fps=24.0)
 
     def peak_bytes(batches: int) -> int:

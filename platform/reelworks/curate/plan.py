@@ -68,10 +68,13 @@ def make_plan(recipe: PrepareRecipe) -> Plan:
 def stage_fingerprints(recipe: PrepareRecipe, digests: Mapping[str, str]) -> dict[str, str]:
     """Stage -> a hash of all that can change its output, the stages it reads from included."""
     clips = recipe.clips.model_dump(mode="json", exclude={"shots"})
+    shots = recipe.clips.shots.fingerprint_fields()
+    # Said of a GPU alone: the other detectors have no choice.
+    shots |= {"device": recipe.read.shots_device} if recipe.read.shots_num_gpus else {}
     found = {
         "index": _hash(
             "index",
-            {"shots": recipe.clips.shots.fingerprint_fields(), "chunk_bytes": recipe.read.chunk_bytes},
+            {"shots": shots, "chunk_bytes": recipe.read.chunk_bytes},
             ("av", "decord", "scenedetect", "opencv-python"),
         )
     }

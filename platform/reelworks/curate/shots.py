@@ -81,8 +81,11 @@ def find_spans(source: Opened, probe: video.Probe, spec: ShotSpec) -> list[Span]
     return spans_of(pts, probe.time_base, cuts, 1 / (probe.fps or FALLBACK_FPS), spec)
 
 
-def find_shots(source: Opened, probe: video.Probe, spec: ShotSpec) -> tuple[np.ndarray, list[int]]:
-    """(timestamps of all frames (N,), indexes of those that begin a shot, the first excepted). Raises VideoError."""
+def find_shots(source: Opened, probe: video.Probe, spec: ShotSpec, device: str = "cpu") -> tuple[np.ndarray, list[int]]:
+    """(timestamps of all frames (N,), indexes of those that begin a shot, the first excepted). Raises VideoError.
+
+    device: where the network of detector transnetv2 computes.
+    """
     size = detect_size(probe.height, probe.width, spec.detect_px)
     if spec.detector == "transnetv2":
         size = transnet.HEIGHT, transnet.WIDTH
@@ -95,7 +98,7 @@ def find_shots(source: Opened, probe: video.Probe, spec: ShotSpec) -> tuple[np.n
             pts.append(batch.pts)
             yield from batch.frames
 
-    cuts = find_cuts(frames(), probe.fps or FALLBACK_FPS, spec)
+    cuts = find_cuts(frames(), probe.fps or FALLBACK_FPS, spec, device)
     return np.concatenate(pts), cuts
 
 
@@ -105,14 +108,14 @@ def detect_size(height: int, width: int, longest_px: int) -> tuple[int, int]:
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def find_cuts(frames: Iterable[np.ndarray], fps: float, spec: ShotSpec) -> list[int]:
+def find_cuts(frames: Iterable[np.ndarray], fps: float, spec: ShotSpec, device: str = "cpu") -> list[int]:
     """Indexes of the frames that begin a shot, the first frame excepted; frames are RGB uint8 (H, W, 3)."""
     if spec.detector == "fixed":
         for _ in frames:
             pass
         return []
     if spec.detector == "transnetv2":
-        return list(find_transitions(frames, spec.transnet_threshold, predictor(spec.transnet_threads)))
+        return list(find_transitions(frames, spec.transnet_threshold, predictor(spec.transnet_threads, device)))
     # Imported here: OpenCV and PySceneDetect cost 0.7 s, and only the workers that cut shots need them.
     from scenedetect import FrameTimecode
 
