@@ -62,6 +62,15 @@ def test_bands_find_what_all_pairs_find() -> None:
     assert len(found) == 200
 
 
+@pytest.mark.parametrize(("bits", "share"), [(16, 0.999), (24, 0.978), (40, 0.716)])
+def test_copies_are_found_as_often_as_the_recipe_says(bits: int, share: float) -> None:
+    rng, count = np.random.default_rng(7), 1500
+    hashes = random_hashes(count, rng)
+    every = np.concatenate([hashes, flip(hashes, bits, rng)])
+    dropped, _ = find_duplicates(clip_ids(2 * count), every, np.ones(2 * count, np.int64), bits)
+    assert len(dropped) / count == pytest.approx(share, abs=4 * (share * (1 - share) / count) ** 0.5)
+
+
 def test_the_order_of_the_clips_changes_nothing() -> None:
     rng = np.random.default_rng(2)
     ids, hashes, pixels = world(rng, 300, 100)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
+from collections.abc import Iterator
 from fractions import Fraction
 from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,12 +16,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reelworks import video
+from reelworks.curate import shots
 from reelworks.curate.clips import ClipSpec, clip_frames, clip_row
 from reelworks.curate.pairing import Source
 from reelworks.curate.shots import ShotSpec, find_shots, find_spans, spans_of
+from reelworks.curate.transnet import WINDOW
 from reelworks.errors import VideoError, VideoErrorKind
 from reelworks.shapeworld.corpus import items, make
 from reelworks.video.encode import encode_video
+from reelworks.video.frames import Frames
 from tests.video.painted import paint, read_numbers
 
 TIME_BASE = Fraction(1, 1000)
@@ -48,6 +55,53 @@ def test_a_hard_cut_is_at_the_first_frame_of_the_new_shot(detector: str) -> None
     media = encode_video(frames, 12.0, "ffv1", "mkv")
     pts, cuts = find_shots(media, video.probe(media), ShotSpec.model_validate({"detector": detector}))
     assert (len(pts), cuts) == (20, [11])
+
+
+@pytest.mark.parametrize("detector", ["content", "adaptive"])
+@pytest.mark.parametrize(("codec", "container"), [("h264", "mp4"), ("mpeg2video", "ts"), ("ffv1", "mkv")])
+def test_cuts_are_exact_in_display_order_with_b_frames_and_a_variable_rate(
+    detector: str, codec: str, container: str
+) -> None:
+    rng = np.random.default_rng(0)
+    lengths = [2, 7, 5, 12, 2]  # the first and the last shot are shorter than what the adaptive detector looks at
+    colours = [(200, 120, 30), (30, 30, 200), (220, 220, 40), (20, 120, 20), (240, 240, 240)]
+    frames = np.concatenate([np.full((n, 48, 64, 3), c) for n, c in zip(lengths, colours, strict=True)])
+    frames = np.clip(frames + rng.integers(-9, 10, frames.shape), 0, 255).astype(np.uint8)
+    ticks = np.cumsum(rng.integers(400, 2500, len(frames)))
+    pts = ticks.tolist() if container != "ts" else None
+    options = {"bf": "3", "b_strategy": "0"} if codec != "ffv1" else {}
+    media = encode_video(frames, 25.0, codec, container, pts=pts, options=options)
+    probe = video.probe(media)
+    found, cuts = find_shots(media, probe, ShotSpec.model_validate({"detector": detector}))
+    assert cuts == np.cumsum(lengths)[:-1].tolist()
+    if pts:
+        np.testing.assert_allclose(found * float(probe.time_base), ticks / 25_000, atol=0.0011)
+        spec = ShotSpec.model_validate({"detector": detector, "min_clip_s": 0.0})
+        starts = [span.start_s for span in find_spans(media, probe, spec)]
+        np.testing.assert_allclose(starts, ticks[[0, *cuts]] / 25_000, atol=0.0011)
+
+
+@pytest.mark.parametrize("detector", ["fixed", "content", "adaptive", "transnetv2"])
+def test_a_film_costs_the_memory_of_its_timestamps_and_no_frame(detector: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shots, "predictor", lambda threads, device: lambda window: np.zeros(WINDOW))
+    probe: Any = SimpleNamespace(height=27, width=48, fps=24.0)
+
+    def peak_bytes(batches: int) -> int:
+        def stream(source: bytes, size: tuple[int, int]) -> Iterator[Frames]:
+            for batch in range(batches):
+                pts = np.arange(50) + 50 * batch
+                yield Frames(np.full((50, *size, 3), batch % 7, np.uint8), pts, TIME_BASE, "pyav")
+
+        monkeypatch.setattr(video, "iter_frames", stream)
+        tracemalloc.start()
+        pts, _ = find_shots(b"", probe, ShotSpec.model_validate({"detector": detector}))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert len(pts) == 50 * batches
+        return peak
+
+    # A frame of 48 x 27 pixels has 3,888 bytes.
+    assert peak_bytes(80) - peak_bytes(8) < 72 * 50 * 40 + 50_000
 
 
 def test_a_fixed_stride_ignores_the_picture() -> None:

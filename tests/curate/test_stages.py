@@ -201,6 +201,12 @@ def test_fingerprints_pass_changes_on_to_the_stages_that_read_them(models: dict[
     assert changed(snapshot="other", progress_s=1.0, read={"workers": 9}) == set()
     assert changed(clips={"shots": {"detector": "adaptive"}}) == {"index", "scores", "captions", "text", "latents"}
     assert changed(clips={"shots": {"transnet_threshold": 0.3, "transnet_threads": 2}}) == set()
+    learned = {"clips": {"shots": {"detector": "transnetv2"}}}
+    indexes = {
+        stage_fingerprints(recipe_for("s3://b/data", "s3://b/raw/", models, **learned, read=read), digests)["index"]
+        for read in ({}, {"shots_num_gpus": 1}, {"shots_num_gpus": 0.5, "workers": 2})
+    }
+    assert len(indexes) == 2  # by device, not by how much of it
     assert changed(clips={"fps": 4}) == {"scores", "captions", "text", "latents"}
     assert changed(filters={"luma": {"min": 9}, "duplicate_bits": 20}) == set()
     assert changed(captioner={"source": models["captioner"], "max_new_tokens": 7}) == {"captions", "text"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -130,7 +131,50 @@ def test_real_footage_at_a_variable_rate_is_cut_where_the_package_cuts_it_and_th
     whole = whole_at_once(small, transnet.predictor(1))
     scenes = TransNetV2.predictions_to_scenes(whole, 0.5)
     assert [int(start) for start, _ in scenes] == [0, *CUTS]
-    assert transnet._model() is transnet._model()  # loaded once a process
+    assert transnet._model("cpu") is transnet._model("cpu")  # loaded once a process
+
+
+def test_probabilities_are_those_of_the_packages_own_network_on_the_same_frames() -> None:
+    frames = video.decode(FOOTAGE, span_s=(0.0, 60 / 25), size=(transnet.HEIGHT, transnet.WIDTH)).frames
+    before = np.random.get_state(), torch.get_rng_state(), random.getstate()
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    try:
+        theirs = TransNetV2(device="cpu").predict_frames(torch.from_numpy(frames), quiet=True)[0].numpy()
+    finally:  # its constructor seeds everything and asks for deterministic algorithms
+        torch.use_deterministic_algorithms(deterministic)
+        np.random.set_state(before[0])
+        torch.set_rng_state(before[1])
+        random.setstate(before[2])
+    predict = transnet.predictor(1)
+    ours = np.concatenate([predict(window)[CONTEXT : CONTEXT + kept] for window, kept in windows(iter(frames))])
+    np.testing.assert_allclose(ours, theirs, atol=1e-4)
+    assert ours.max() > 0.5
+
+
+def test_the_network_computes_on_the_device_that_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    parameters = transnet._model.__wrapped__("meta").parameters()
+    assert {parameter.device.type for parameter in parameters} == {"meta"}
+    given: list[tuple[str, str]] = []
+
+    def network(device: str) -> Callable[[torch.Tensor], tuple[torch.Tensor]]:
+        def answer(window: torch.Tensor) -> tuple[torch.Tensor]:
+            given.append((device, window.device.type))
+            return (torch.zeros(1, WINDOW, 1),)
+
+        return answer
+
+    monkeypatch.setattr(transnet, "_model", network)
+    assert transnet.predictor(1, "meta")(numbered(WINDOW)).tolist() == [0.5] * WINDOW
+    transnet.predictor(1)(numbered(WINDOW))
+    assert given == [("meta", "meta"), ("cpu", "cpu")]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_predicts_what_a_cpu_predicts() -> None:
+    frames = video.decode(FOOTAGE, span_s=(0.0, 4.0), size=(transnet.HEIGHT, transnet.WIDTH)).frames
+    on_cpu, on_gpu = (transnet.predictor(1, device)(frames) for device in ("cpu", "cuda"))
+    np.testing.assert_allclose(on_gpu, on_cpu, atol=1e-3)
+    np.testing.assert_array_equal(on_gpu, transnet.predictor(1, "cuda")(frames))
 
 
 def test_the_fingerprint_names_the_weights_and_what_computes_with_them() -> None:
@@ -144,7 +188,7 @@ def test_the_fingerprint_names_the_weights_and_what_computes_with_them() -> None
 def test_weights_other_than_those_of_the_fingerprint_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transnet, "WEIGHTS_DIGEST", "0" * 64)
     with pytest.raises(UserError, match="computed with 000000000000"):
-        transnet._model.__wrapped__()
+        transnet._model.__wrapped__("cpu")
 
 
 def test_a_missing_package_is_named_with_the_way_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:

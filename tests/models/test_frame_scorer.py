@@ -9,15 +9,20 @@ import pytest
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from transformers import (
+    AutoImageProcessor,
+    AutoModel,
+    AutoTokenizer,
     CLIPConfig,
     CLIPImageProcessorPil,
     CLIPModel,
     SiglipConfig,
+    SiglipForImageClassification,
     SiglipImageProcessorPil,
     SiglipModel,
     ViTConfig,
     ViTForImageClassification,
     ViTImageProcessorPil,
+    ViTModel,
     pipeline,
 )
 
@@ -41,7 +46,7 @@ def save_classifier(folder: Path) -> Path:
 
 
 def save_by_text(folder: Path, family: str) -> Path:
-    """A tiny CLIP or SigLIP."""
+    """A tiny CLIP or SigLIP, which is also the class of SigLIP 2 at a fixed size."""
     torch.manual_seed(0)
     tokenizer = train_tokenizer(["a photo of a cat", "a photo of a dog"], 300, ())
     text = TOWER | {"vocab_size": len(tokenizer), "max_position_embeddings": 16, "eos_token_id": 2, "pad_token_id": 1}
@@ -86,6 +91,37 @@ def test_a_siglip_models_score_needs_no_other_text(tmp_path: Path) -> None:
     assert ((alone > 0) & (alone < 1)).all()
 
 
+def test_a_siglip_models_score_is_that_of_the_class_on_lower_case_with_no_token_masked(tmp_path: Path) -> None:
+    folder = save_by_text(tmp_path, "siglip")
+    pixels = AutoImageProcessor.from_pretrained(folder, backend="pil")(
+        images=[Image.fromarray(frame) for frame in FRAMES], return_tensors="pt"
+    )
+    ids = AutoTokenizer.from_pretrained(folder)(["a photo of a cat"], padding="max_length", max_length=16)["input_ids"]
+    with torch.inference_mode():
+        logits = AutoModel.from_pretrained(folder)(input_ids=torch.tensor(ids), **pixels).logits_per_image[:, 0]
+    found = LabelScorer(folder, "A photo of a CAT")(FRAMES)
+    np.testing.assert_allclose(found, torch.sigmoid(logits), atol=1e-6)
+
+
+def test_a_classifier_on_top_of_a_class_that_reads_text_is_asked_by_label(tmp_path: Path) -> None:
+    """Its text half isn't in the folder: asked by text it would answer from random weights."""
+    torch.manual_seed(0)
+    vision = TOWER | {"image_size": 32, "patch_size": 8}
+    config = SiglipConfig(vision_config=vision, id2label={0: "safe", 1: "unsafe"}, num_labels=2)
+    SiglipForImageClassification(config).save_pretrained(tmp_path)
+    SiglipImageProcessorPil(size=SIZE).save_pretrained(tmp_path)
+    safe, unsafe = (LabelScorer(tmp_path, label)(FRAMES) for label in ("safe", "unsafe"))
+    np.testing.assert_allclose(safe + unsafe, 1, atol=1e-6)
+
+
+def test_a_folder_that_lacks_weights_is_refused_and_not_filled_at_random(tmp_path: Path) -> None:
+    config = ViTConfig(**TOWER, image_size=32, patch_size=8, id2label={0: "plain", 1: "nice"})
+    ViTModel(config).save_pretrained(tmp_path)
+    ViTImageProcessorPil(size=SIZE).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="lacks weights of a ViTForImageClassification: classifier"):
+        LabelScorer(tmp_path, "nice")
+
+
 def test_a_label_that_the_model_lacks_and_a_folder_without_a_model_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="choose one of plain, nice"):
         LabelScorer(save_classifier(tmp_path / "model"), "ugly")
@@ -94,17 +130,47 @@ def test_a_label_that_the_model_lacks_and_a_folder_without_a_model_are_named(tmp
         LabelScorer(tmp_path / "empty", "nice")
 
 
-def test_text_over_a_picture_covers_what_it_covers() -> None:
+def picture(height: int, width: int) -> Image.Image:
+    """A scene of coloured forms before a sky, with sensor noise."""
+    rng = np.random.default_rng(0)
+    sky = np.linspace(60, 200, height)[:, None, None] * np.array([0.5, 0.7, 1.0])
+    image = Image.fromarray(np.broadcast_to(sky, (height, width, 3)).astype(np.uint8))
+    pen = ImageDraw.Draw(image)
+    for form in (pen.ellipse, pen.rectangle, pen.ellipse, pen.rectangle):
+        x, y, side = rng.integers(0, width // 2), rng.integers(0, height // 2), rng.integers(height // 6, height // 3)
+        form((x, y, x + side, y + side), fill=tuple(rng.integers(0, 256, 3).tolist()))
+    return Image.fromarray(np.clip(np.asarray(image) + rng.normal(0, 4, (height, width, 3)), 0, 255).astype(np.uint8))
+
+
+@pytest.fixture(scope="module")
+def text_area() -> TextAreaScorer:
     package = pytest.importorskip("rapidocr_onnxruntime", reason="the extra ocr is not installed")
-    plain = Image.fromarray(np.full((240, 426, 3), (30, 90, 140), np.uint8))
-    written = plain.copy()
-    font = ImageFont.load_default(40)
-    ImageDraw.Draw(written).text((40, 180), "BREAKING NEWS", fill=(255, 255, 255), font=font)
-    box = ImageDraw.Draw(written).textbbox((40, 180), "BREAKING NEWS", font=font)
-    share = (box[2] - box[0]) * (box[3] - box[1]) / (240 * 426)
-    scorer = TextAreaScorer(Path(package.__file__).parent / "models")
-    none, some = scorer(np.stack([np.asarray(plain), np.asarray(written)]))
-    assert none == 0 and share / 2 < some < 2 * share
+    return TextAreaScorer(Path(package.__file__).parent / "models")
+
+
+@pytest.mark.parametrize(
+    ("size", "text_px", "place", "text", "fill"),
+    [
+        ((240, 426), 40, (40, 180), "BREAKING NEWS", (255, 255, 255)),
+        ((240, 426), 14, (60, 215), "I never said that she stole my money.", (255, 255, 255)),  # a subtitle
+        ((480, 270), 24, (10, 20), "@someone_2024", (255, 220, 60)),  # a watermark on a portrait
+        ((96, 160), 20, (12, 60), "THE END", (10, 10, 10)),
+        ((720, 1280), 90, (200, 300), "Chapter Four", (240, 240, 240)),
+    ],
+)
+def test_text_over_a_picture_covers_what_it_covers(
+    text_area: TextAreaScorer, size: tuple[int, int], text_px: int, place: tuple[int, int], text: str, fill: tuple
+) -> None:
+    written, font = picture(*size), ImageFont.load_default(text_px)
+    ImageDraw.Draw(written).text(place, text, fill=fill, font=font)
+    left, top, right, bottom = ImageDraw.Draw(written).textbbox(place, text, font=font)
+    share = (right - left) * (bottom - top) / (size[0] * size[1])
+    (some,) = text_area(np.asarray(written)[None])
+    assert share / 2 < some < 2 * share
+
+
+def test_a_picture_without_anything_has_no_text(text_area: TextAreaScorer) -> None:
+    assert text_area(np.full((1, 240, 426, 3), (30, 90, 140), np.uint8)).tolist() == [0]
 
 
 def test_a_folder_without_a_text_detector_is_named(tmp_path: Path) -> None:

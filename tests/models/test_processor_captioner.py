@@ -1,5 +1,6 @@
 """reelworks.models.processor_captioner: classes other than Qwen2-VL, by a tiny LLaVA in an ordinary folder."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +92,13 @@ def test_the_digest_is_of_the_frames_that_the_model_sees(folder: Path) -> None:
     frames = clip(0)
     shown = captioner.read(frames)
     assert captioner.read(frames.copy()).digest == shown.digest != captioner.read(frames[::-1]).digest
+
+
+def test_a_folder_without_a_chat_template_is_refused_before_the_first_clip(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "chat_template.jinja").unlink()
+    with pytest.raises(UserError, match="has no chat template"):
+        open_captioner(tmp_path)
 
 
 def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:

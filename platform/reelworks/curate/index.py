@@ -33,6 +33,16 @@ def index_sources(table: pa.Table, plan: Plan) -> pa.Table:
     return to_table([chunk for source in from_table(table) for chunk in index_source(source, plan)])
 
 
+class IndexActor:
+    """index_sources in a worker that stays, and the network of its detector with it."""
+
+    def __init__(self, plan: Plan):
+        self.plan = plan
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        return index_sources(table, self.plan)
+
+
 def index_source(chunk: Chunk, plan: Plan) -> list[Chunk]:
     """The chunks of one source, from its stored index or its quarantine's record; a terminal state is one chunk."""
     source_id = chunk.source.source_id
@@ -63,7 +73,7 @@ def find_index(chunk: Chunk, plan: Plan) -> dict[str, Any]:
     opened = open_source(chunk.source)
     probe = video.probe(opened)
     spec = plan.recipe.clips.shots
-    pts, cuts = find_shots(opened, probe, spec)
+    pts, cuts = find_shots(opened, probe, spec, plan.recipe.read.shots_device)
     spans = spans_of(pts, probe.time_base, cuts, 1 / (probe.fps or FALLBACK_FPS), spec)
     chunk.add("decoded_frames", len(pts))
     chunk.add("decoded_sources")

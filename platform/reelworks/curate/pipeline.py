@@ -17,7 +17,7 @@ from reelworks.curate.caption import CaptionActor
 from reelworks.curate.chunk import Chunk, from_table
 from reelworks.curate.encode import LatentActor
 from reelworks.curate.frames import decode_chunks
-from reelworks.curate.index import index_sources
+from reelworks.curate.index import IndexActor, index_sources
 from reelworks.curate.listing import list_chunks
 from reelworks.curate.plan import Plan
 from reelworks.curate.recipe import Pool, PrepareRecipe
@@ -53,9 +53,8 @@ def build(plan: Plan, board: Any) -> Dataset:
     clips = clips.map_batches(partial(list_chunks, plan=plan), **{**tasks, "compute": TaskPoolStrategy(size=1)})
     # 2. Probe and shots (1:N): a task for a handful of sources, since small files cost less than a task's start.
     clips = clips.repartition(target_num_rows_per_block=read.sources_per_task)
-    clips = clips.map_batches(
-        partial(told_task("index", index_sources, board), plan=plan), batch_size=read.sources_per_task, **tasks
-    )
+    cut, workers = _cutters(plan, board, tasks)
+    clips = clips.map_batches(cut, batch_size=read.sources_per_task, **workers)
     # 3. Chunks apart (1:1): one film's chunks would otherwise be one block and run one after the other.
     clips = clips.repartition(target_num_rows_per_block=read.chunks_per_task)
     # 4. Decode, and what the pixels alone say (1:1).
@@ -87,6 +86,15 @@ def _at_once(recipe: PrepareRecipe, chunks_per_call: int) -> int | None:
     """Chunks of a call: those of one block, since Ray Data holds back blocks until it has as many as it is asked for;
     where batches are shared between chunks, as many as they need."""
     return None if recipe.deterministic else chunks_per_call
+
+
+def _cutters(plan: Plan, board: Any, tasks: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """What cuts sources, and its workers: tasks, or actors that keep a GPU and the network on it."""
+    read = plan.recipe.read
+    if not read.shots_num_gpus:
+        return partial(told_task("index", index_sources, board), plan=plan), tasks
+    pool = Pool(max_size=read.workers, num_cpus=read.num_cpus, num_gpus=read.shots_num_gpus)
+    return told_actor("index", IndexActor, board), _actors(plan, pool)
 
 
 def _actors(plan: Plan, pool: Pool, score: str | None = None) -> dict[str, Any]:

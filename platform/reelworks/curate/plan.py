@@ -12,7 +12,7 @@ from reelworks.config import fingerprint
 from reelworks.curate.recipe import Pool, PrepareRecipe
 
 # Raised when the output of a stage changes for the same input; a golden test fails when it should have been.
-STAGE_VERSION = {"index": 5, "scores": 1, "score_models": 1, "captions": 1, "text": 1, "latents": 1}
+STAGE_VERSION = {"index": 5, "scores": 1, "score_models": 2, "captions": 1, "text": 1, "latents": 1}
 
 SUFFIX = {"text": ".safetensors", "latents": ".safetensors"}  # all else is a table
 
@@ -68,10 +68,13 @@ def make_plan(recipe: PrepareRecipe) -> Plan:
 def stage_fingerprints(recipe: PrepareRecipe, digests: Mapping[str, str]) -> dict[str, str]:
     """Stage -> a hash of all that can change its output, the stages it reads from included."""
     clips = recipe.clips.model_dump(mode="json", exclude={"shots"})
+    shots = recipe.clips.shots.fingerprint_fields()
+    # Said of a GPU alone: the other detectors have no choice.
+    shots |= {"device": recipe.read.shots_device} if recipe.read.shots_num_gpus else {}
     found = {
         "index": _hash(
             "index",
-            {"shots": recipe.clips.shots.fingerprint_fields(), "chunk_bytes": recipe.read.chunk_bytes},
+            {"shots": shots, "chunk_bytes": recipe.read.chunk_bytes},
             ("av", "decord", "scenedetect", "opencv-python"),
         )
     }

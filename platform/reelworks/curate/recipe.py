@@ -44,6 +44,9 @@ class ReadSpec(Section):
     """Tasks at once, for finding shots and for decoding each."""
     num_cpus: float = 1.0
     """CPUs that one task reserves."""
+    shots_num_gpus: float = Field(default=0.0, ge=0)
+    """GPUs that each worker reserves that finds shots, with the detector transnetv2 alone: above 0 its network computes
+    there, in up to `workers` actors, since a task would load it anew."""
     sources_per_task: int = Field(default=16, ge=1)
     """Sources that one task cuts: more save starts, fewer spread better."""
     chunks_per_task: int = Field(default=16, ge=1)
@@ -51,6 +54,10 @@ class ReadSpec(Section):
     chunk_bytes: int = 64 << 20
     """A source is cut into runs of clips of about this many bytes of native frames: the unit of work and of storage. A
     dozen chunks of frames, at the rate and size that they are encoded at, should fit into the object store."""
+
+    @property
+    def shots_device(self) -> str:
+        return "cuda" if self.shots_num_gpus else "cpu"
 
 
 class ScoreModel(Section):
@@ -193,6 +200,15 @@ class PrepareRecipe(Recipe):
             raise ValueError(
                 f"clips.multiple_px {self.clips.multiple_px} is no multiple of clips.spatial_stride "
                 f"{self.clips.spatial_stride}: use the VAE's spatial stride times the patch"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _gpus_used(self) -> PrepareRecipe:
+        if self.read.shots_num_gpus and self.clips.shots.detector != "transnetv2":
+            raise ValueError(
+                f"read.shots_num_gpus {self.read.shots_num_gpus} would idle: {self.clips.shots.detector} computes on "
+                "CPUs; leave it out, or choose clips.shots.detector: transnetv2"
             )
         return self
 

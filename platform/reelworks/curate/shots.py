@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
+from itertools import pairwise, repeat
 from typing import Any, Literal
 
 import numpy as np
@@ -84,8 +84,11 @@ def find_spans(source: Opened, probe: video.Probe, spec: ShotSpec) -> list[Span]
     return spans_of(pts, probe.time_base, cuts, 1 / (probe.fps or FALLBACK_FPS), spec)
 
 
-def find_shots(source: Opened, probe: video.Probe, spec: ShotSpec) -> tuple[np.ndarray, list[int]]:
-    """(timestamps of all frames (N,), indexes of those that begin a shot, the first excepted). Raises VideoError."""
+def find_shots(source: Opened, probe: video.Probe, spec: ShotSpec, device: str = "cpu") -> tuple[np.ndarray, list[int]]:
+    """(timestamps of all frames (N,), indexes of those that begin a shot, the first excepted). Raises VideoError.
+
+    device: where the network of detector transnetv2 computes.
+    """
     size = detect_size(probe.height, probe.width, spec.detect_px)
     if spec.detector == "transnetv2":
         size = transnet.HEIGHT, transnet.WIDTH
@@ -99,7 +102,7 @@ def find_shots(source: Opened, probe: video.Probe, spec: ShotSpec) -> tuple[np.n
             pts.append(batch.pts)
             yield from batch.frames
 
-    cuts = find_cuts(frames(), probe.fps or FALLBACK_FPS, spec)
+    cuts = find_cuts(frames(), probe.fps or FALLBACK_FPS, spec, device)
     return np.concatenate(pts), cuts
 
 
@@ -109,24 +112,37 @@ def detect_size(height: int, width: int, longest_px: int) -> tuple[int, int]:
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def find_cuts(frames: Iterable[np.ndarray], fps: float, spec: ShotSpec) -> list[int]:
+def find_cuts(frames: Iterable[np.ndarray], fps: float, spec: ShotSpec, device: str = "cpu") -> list[int]:
     """Indexes of the frames that begin a shot, the first frame excepted; frames are RGB uint8 (H, W, 3)."""
     if spec.detector == "fixed":
         for _ in frames:
             pass
         return []
     if spec.detector == "transnetv2":
-        return list(find_transitions(frames, spec.transnet_threshold, predictor(spec.transnet_threads)))
+        return list(find_transitions(frames, spec.transnet_threshold, predictor(spec.transnet_threads, device)))
     # Imported here: OpenCV and PySceneDetect cost 0.7 s, and only the workers that cut shots need them.
     from scenedetect import FrameTimecode
 
     detector = _detector(spec)
     cuts: list[int] = []
     rate = Fraction(fps).limit_denominator(1001)
-    for index, frame in enumerate(frames):
+    # A detector that compares a frame with so many on either side says nothing of the first and the last ones.
+    beside = detector.event_buffer_length
+    for index, frame in enumerate(_with_ends_repeated(frames, beside)):
         found = detector.process_frame(FrameTimecode(index, rate), np.ascontiguousarray(frame[..., ::-1]))
-        cuts.extend(cut.frame_num for cut in found)
+        cuts.extend(cut.frame_num - beside for cut in found)
     return sorted(set(cuts) - {0})
+
+
+def _with_ends_repeated(frames: Iterable[np.ndarray], times: int) -> Iterator[np.ndarray]:
+    last: np.ndarray | None = None
+    for frame in frames:
+        if last is None:
+            yield from repeat(frame, times)
+        yield frame
+        last = frame
+    if last is not None:
+        yield from repeat(last, times)
 
 
 def _detector(spec: ShotSpec) -> Any:

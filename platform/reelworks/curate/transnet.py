@@ -10,6 +10,7 @@ import functools
 import hashlib
 import importlib.util
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import version
 from itertools import chain, islice
 from pathlib import Path
@@ -82,9 +83,10 @@ def windows(frames: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, int]]:
         waiting -= KEPT
 
 
-def predictor(threads: int) -> Predict:
-    """The network as a function, its weights loaded once a process; UserError where the package is not the one."""
-    model = _model()
+def predictor(threads: int, device: str = "cpu") -> Predict:
+    """The network on a device as a function, its weights loaded once a process; UserError where the package is not
+    the one. Single precision on a GPU too, by deterministic kernels: a cut must not depend on the run."""
+    model = _model(device)
 
     def predict(window: np.ndarray) -> np.ndarray:
         import torch
@@ -92,13 +94,21 @@ def predictor(threads: int) -> Predict:
         before = torch.get_num_threads()
         torch.set_num_threads(threads)
         try:
-            with torch.inference_mode():
-                logits: torch.Tensor = model(torch.from_numpy(window)[None])[0]  # (1, T, 1)
-                return torch.sigmoid(logits)[0, :, 0].numpy()
+            with torch.inference_mode(), _exact_kernels(device):
+                logits: torch.Tensor = model(torch.from_numpy(window)[None].to(device))[0]  # (1, T, 1)
+                return torch.sigmoid(logits)[0, :, 0].cpu().numpy()
         finally:
             torch.set_num_threads(before)
 
     return predict
+
+
+def _exact_kernels(device: str) -> AbstractContextManager[None]:
+    import torch
+
+    if device != "cuda":
+        return nullcontext()
+    return torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
 
 
 def identity() -> dict[str, str]:
@@ -120,7 +130,7 @@ def weights_path() -> Path:
 
 
 @functools.cache
-def _model() -> Any:
+def _model(device: str) -> Any:
     import torch
 
     path = weights_path()
@@ -141,4 +151,4 @@ def _model() -> Any:
         def _load_pretrained_weights(self) -> None:
             self.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
 
-    return Detector(device="cpu").eval()
+    return Detector(device=device).eval()

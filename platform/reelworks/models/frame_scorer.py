@@ -5,7 +5,7 @@ Legend: N frames, H W rows and columns, L labels.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -48,16 +48,20 @@ class LabelScorer:
             config = AutoConfig.from_pretrained(path)
             # Its sizes and means; the PIL backend is there without torchvision, and the same everywhere.
             self.processor = AutoImageProcessor.from_pretrained(path, backend="pil")
-            by_text = type(config) in MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING
+            by_text = _reads_text(config)
             auto = AutoModelForZeroShotImageClassification if by_text else AutoModelForImageClassification
-            model = auto.from_pretrained(path, dtype=dtype, use_safetensors=True)
+            model, about = auto.from_pretrained(path, dtype=dtype, use_safetensors=True, output_loading_info=True)
             tokenizer = AutoTokenizer.from_pretrained(path) if by_text else None
         except (OSError, ValueError) as error:
             hint = "give a Transformers folder of an image classifier, or of a CLIP or SigLIP class"
             raise UserError(f"no score model in {path}: {error}", hint) from error
+        if about["missing_keys"]:
+            # Transformers fills them at random and goes on: scores that look like any others, and say nothing.
+            lacks = ", ".join(sorted(about["missing_keys"])[:3])
+            raise UserError(f"{path} lacks weights of a {type(model).__name__}: {lacks}", "name a trained score model")
         self.model = model.eval().requires_grad_(False).to(device)
         self.device, self.dtype = torch.device(device), dtype
-        self.sigmoid = config.model_type.startswith("siglip")
+        self.sigmoid = by_text and config.model_type.startswith("siglip")
         self.index = 0 if by_text else self._index_of(label, config.id2label, against)
         self.texts: dict[str, torch.Tensor] = {}
         if tokenizer is not None:
@@ -66,8 +70,11 @@ class LabelScorer:
             # SigLIP saw nothing but texts filled up to its full length.
             fill = "max_length" if self.sigmoid else True
             longest = config.text_config.max_position_embeddings
-            found = tokenizer([label, *against], padding=fill, truncation=True, max_length=longest, return_tensors="pt")
-            self.texts = {name: value.to(device) for name, value in found.items() if name != "token_type_ids"}
+            # It saw lower case alone, and its filling unmasked: its answer stands at the last place, filled or not.
+            texts = [text.lower() if self.sigmoid else text for text in (label, *against)]
+            found = tokenizer(texts, padding=fill, truncation=True, max_length=longest, return_tensors="pt")
+            read = ("input_ids",) if self.sigmoid else ("input_ids", "attention_mask")
+            self.texts = {name: found[name].to(device) for name in read if name in found}
 
     @staticmethod
     def _index_of(label: str, labels: dict[int, str], against: Sequence[str]) -> int:
@@ -86,6 +93,12 @@ class LabelScorer:
         logits = (out.logits_per_image if self.texts else out.logits).float()  # (N, L)
         shares = torch.sigmoid(logits) if self.sigmoid else torch.softmax(logits, dim=-1)  # (N, L)
         return shares[:, self.index].cpu().numpy().astype(np.float64)
+
+
+def _reads_text(config: Any) -> bool:
+    """Whether the folder compares pictures with texts; a classifier that was trained on top of such a class doesn't."""
+    labelled = any(name.endswith("ForImageClassification") for name in config.architectures or ())
+    return type(config) in MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING and not labelled
 
 
 class TextAreaScorer:

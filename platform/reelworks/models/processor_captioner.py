@@ -59,6 +59,9 @@ class ProcessorCaptioner(ClipCaptioner[Pictures]):
         except (OSError, ValueError, ImportError) as error:
             hint = "give a Transformers folder that AutoModelForImageTextToText and AutoProcessor load"
             raise UserError(f"no captioner in {path}: {error}", hint) from error
+        if getattr(self.processor, "chat_template", None) is None:
+            # Without one nobody knows where a turn's pictures and its question stand.
+            raise UserError(f"{path} has no chat template", "choose a model that was tuned to follow instructions")
         self.model = model.eval().to(self.device)
         self.prompts = dict(prompts)
         self.max_new_tokens = max_new_tokens
