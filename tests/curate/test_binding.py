@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,13 @@ import numpy as np
 import pytest
 
 from reelworks import storage
-from reelworks.config import fingerprint
 from reelworks.curate.caption import captions_object
 from reelworks.curate.clips import ClipSpec, clips_of_source
 from reelworks.curate.shots import ShotSpec
 from reelworks.curate.sources import list_sources
 from reelworks.curate.tables import read_table
-from reelworks.curate.verify import Committed, caption_problems, frame_problems
+from reelworks.curate.verify import frame_problems
+from reelworks.curate.verify_objects import Worked, caption_problems
 from reelworks.models.processor_captioner import pictures_of
 from reelworks.video.encode import encode_video
 from tests.chaos import failpoints
@@ -117,11 +118,11 @@ def test_any_two_of_a_thousand_results_that_were_exchanged_after_they_were_store
 ) -> None:
     ids = [row["clip_id"] for row in results]
     texts = {name: [row[f"caption_{name}"] for row in results] for name in ("short", "descriptive")}
-    about = f"{fingerprint(ids)[:32]}/{results[0]['source_id']}/0-of-1"
+    chunk = Worked(results[0]["source_id"], 0, 1, ids, results)
     data = captions_object(ids, texts, [row["frames_digest"] for row in results])
-    storage.create_once(f"{prefix}/captions/painted/{about}.parquet", data)
-    committed = Committed(prefix, {"fingerprints": {"captions": "painted", "latents": "l"}})
+    storage.create_once(f"{prefix}/captions/painted/{chunk.place(ids)}.parquet", data)
+    places = {"captions": f"{prefix}/captions/painted/"}
     for order in swaps():
-        problems = caption_problems(committed, f"{prefix}/latents/l/{about}.safetensors", exchanged(results, order))
+        problems = caption_problems(places, "painted", replace(chunk, rows=exchanged(results, order)))
         wrong = [ids[index] for index, other in enumerate(order) if other != index]
         assert [problem.partition(":")[0] for problem in problems] == wrong

@@ -62,7 +62,7 @@ def chunk_problems(
     places: Mapping[str, str], captioner: str | None, chunk: Worked, checked: Counter[str]
 ) -> Iterator[str]:
     """What is wrong with a chunk's captions and tensors, counting what was checked; places: stage -> where it lies."""
-    yield from _caption_problems(places, captioner, chunk)
+    yield from caption_problems(places, captioner, chunk)
     by_object: dict[str, list[tuple[Row, Row]]] = {}
     for row in chunk.rows:
         yield from _tensor_problems(places, chunk, row)
@@ -116,7 +116,7 @@ def object_problems(uri: str, tensors: Sequence[tuple[Row, Row]]) -> Iterator[st
     yield from (f"the bytes of {name} in {uri} changed" for name in sorted(changed))
 
 
-def _caption_problems(places: Mapping[str, str], captioner: str | None, chunk: Worked) -> Iterator[str]:
+def caption_problems(places: Mapping[str, str], captioner: str | None, chunk: Worked) -> Iterator[str]:
     """The rows' captions against the captioner's stored table of the chunk; without a captioner there are none."""
     names = ("caption_short", "caption_descriptive", "frames_digest")
     if captioner is None:
