@@ -46,7 +46,7 @@ def write_snapshot(root: str, num_clips: int) -> None:
     pq.write_table(pa.Table.from_pylist(rows, schema.CLIP), buffer)
     part = buffer.getvalue()
     storage.create_once(f"{root}/part", part)
-    manifest = {"parts": [{"key": "part", "digest": hashlib.sha256(part).hexdigest()}]}
+    manifest = {"parent": None, "parts": [{"key": "part", "digest": hashlib.sha256(part).hexdigest()}]}
     storage.create_once(f"{root}/snapshots/world/1.json", json.dumps(manifest).encode())
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -26,15 +25,6 @@ from reelworks.curate.text import TextActor
 
 # A block of frames at most (a larger chunk is a block of its own): a store of 200 MB holds a dozen, so nothing spills.
 BLOCK_BYTES = 8 << 20
-# How Ray Data shares out the object store, of which it gives half to all stages together. A stage gets a fixed part and
-# may begin a call where its estimated output fits into that; beside a dozen large blocks in a small store a captioner's
-# never does, and the encoders behind it starve. So a stage that stands idle with work in front of it may always begin
-# one call, as soon as this share of the half is in use; what it gives away is still bounded by the store.
-IDLE_MAY_BEGIN_AT = 0.05
-# The share of the half that is cut into fixed parts (Ray's is 0.5): half of the stages move no frames and need none.
-RESERVED = 0.1
-# Blocks that a worker may lay down before they are fetched. With Ray's two, each counts, and takes, twice its size.
-BLOCKS_WAITING = 1
 # A row that kills its actor is tried again this often, then the job fails and names the stage; it never loops.
 ATTEMPTS = 3
 
@@ -111,30 +101,15 @@ def _actors(plan: Plan, pool: Pool, score: str | None = None) -> dict[str, Any]:
 
 def finished_chunks(plan: Plan, board: Any) -> Iterator[list[Chunk]]:
     """Run the pipeline; chunks as they finish, in no particular order. The board hears of every stage meanwhile."""
-    with _settings(
-        target_max_block_size=BLOCK_BYTES,
-        enable_progress_bars=False,
-        object_store_memory_pressure_fraction=IDLE_MAY_BEGIN_AT,
-        op_resource_reservation_ratio=RESERVED,
-        _max_num_blocks_in_streaming_gen_buffer=BLOCKS_WAITING,
-    ):
+    context = ray.data.DataContext.get_current()
+    before = context.target_max_block_size, context.enable_progress_bars
+    context.target_max_block_size, context.enable_progress_bars = BLOCK_BYTES, False
+    try:
         with warnings.catch_warnings():
             # Deprecated without a successor yet, and the only bound on restarts, which are endless by default.
             warnings.simplefilter("ignore", RayDeprecationWarning)
             pipeline = build(plan, board)
         for block in pipeline.iter_batches(batch_size=None, batch_format="pyarrow"):
             yield from_table(block)
-
-
-@contextmanager
-def _settings(**values: Any) -> Iterator[None]:
-    """Settings of Ray Data for what is built and run in a block."""
-    context = ray.data.DataContext.get_current()
-    before = {name: getattr(context, name) for name in values}
-    try:
-        for name, value in values.items():
-            setattr(context, name, value)
-        yield
     finally:
-        for name, value in before.items():
-            setattr(context, name, value)
+        context.target_max_block_size, context.enable_progress_bars = before

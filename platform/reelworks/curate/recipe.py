@@ -53,7 +53,8 @@ class ReadSpec(Section):
     """Chunks that one task decodes."""
     chunk_bytes: int = 64 << 20
     """A source is cut into runs of clips of about this many bytes of native frames: the unit of work and of storage. A
-    dozen chunks of frames, at the rate and size that they are encoded at, should fit into the object store."""
+    dozen chunks of frames, at the rate and size that they are encoded at, should fit into half of the object store: in
+    less Ray Data may let one encoder work at a time."""
 
     @property
     def shots_device(self) -> str:
