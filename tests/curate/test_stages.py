@@ -186,7 +186,8 @@ def test_latents_that_the_statistics_do_not_normalise_are_refused(
 def test_show_tells_what_a_snapshot_holds(root: str) -> None:
     text = show(root, "world@latest")
     assert "caption_descriptives" in text and "quarantined in index         empty 1" in text
-    assert "duration (s)" in text and "aspect " in text and "words in a short caption" in text
+    assert "sources = " in text and max(map(len, text.splitlines())) < 200
+    assert "duration (s)" in text and "aspect " in text and "words in short captions" in text
 
 
 def test_fingerprints_pass_changes_on_to_the_stages_that_read_them(models: dict[str, str]) -> None:
