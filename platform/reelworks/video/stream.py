@@ -17,12 +17,14 @@ from reelworks.video.checksums import ClusterSums
 from reelworks.video.container import choose_stream, decoder_errors, open_container
 from reelworks.video.decoder import Decoder, whole_packets
 from reelworks.video.extent import boxes_run_out, claimed_bytes, lacks_end
-from reelworks.video.index import Index, check_limits, extent_of, read_index
-from reelworks.video.layout import Remote
+from reelworks.video.frames import Picture, picture_of
+from reelworks.video.index import Index, check_limits, extent_of, read_index, states_rate
+from reelworks.video.layout import Remote, withheld
 from reelworks.video.limits import Limits
 from reelworks.video.seeking import SEARCHED, margins_s, pays
 from reelworks.video.sniff import HEAD_BYTES, sniff
 from reelworks.video.source import size_of
+from reelworks.video.turned import picture_in_header
 
 _LATEST_S = 1e9
 """A time beyond the end of every file, in seconds."""
@@ -53,6 +55,7 @@ class FrameStream:
         self.file_bytes = size_of(file)
         head = file.read(HEAD_BYTES)
         self.demuxer = sniff(head)
+        self.states_rate = states_rate(self.demuxer, head)
         claimed = claimed_bytes(self.demuxer, head)
         shorter = claimed is not None and claimed > self.file_bytes
         short = shorter or lacks_end(file, self.demuxer, self.file_bytes)
@@ -65,7 +68,7 @@ class FrameStream:
         self._slots: list[int] = []
         self._draining = False
         self._sought = False
-        self.cut = self.index.truncated or short
+        self.cut = self._cut_by_header = self.index.truncated or short
         checked = self.demuxer == "matroska" and not isinstance(file, Remote)  # a range has no whole clusters
         self.sums = ClusterSums(file if checked else None, self.file_bytes)
 
@@ -85,18 +88,28 @@ class FrameStream:
         self._fresh = None
         self.container.close()
 
-    def first_frame(self) -> VideoFrame:
-        """Decode the first frame; it is kept and comes again from `from_start`. Raises VideoError."""
+    def first_picture(self) -> Picture:
+        """Decode the first frame, which comes again from `from_start`; where it wasn't fetched, the header tells."""
         frames = self._checked()
         try:
             first = next(frames, None)
         except VideoError as error:
-            raise VideoError(error.kind, error.message, 0) from error
-        if first is None:
-            kind = VideoErrorKind.truncated if self.cut else VideoErrorKind.corrupt
-            raise VideoError(kind, "No frame can be decoded.", 0)
-        self._fresh = chain([first], frames)
-        return first[1]
+            if not self.is_partial():
+                raise VideoError(error.kind, error.message, 0) from error
+            first = None
+        if self.is_partial():  # then the end that was met isn't the file's
+            self.cut = self._cut_by_header
+        if first is not None:
+            self._fresh = chain([first], frames)
+            return picture_of(first[1], first[0])
+        if self.is_partial():
+            return picture_in_header(self.stream, self._file, self.file_bytes)
+        kind = VideoErrorKind.truncated if self.cut else VideoErrorKind.corrupt
+        raise VideoError(kind, "No frame can be decoded.", 0)
+
+    def is_partial(self) -> bool:
+        """True where opening the file would have cost more than it may, and some of it wasn't read."""
+        return withheld(self._file)
 
     def rate(self) -> Fraction:
         """Mean frames a second by the header, or by the first frames where the header has only its clock's rate."""
