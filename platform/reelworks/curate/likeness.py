@@ -16,7 +16,8 @@ SIDE = 32
 # Lowest frequencies kept: of brightness without the mean, which encoders and players shift; of each colour plane with
 # its mean, without which two plain frames of different colours would be equal.
 LUMA, CHROMA = 32, 8
-BITS = NUM_FRAMES * 2 * (LUMA + 2 * CHROMA)
+COEFFICIENTS = LUMA + 2 * CHROMA
+BITS = NUM_FRAMES * 2 * COEFFICIENTS
 WORDS = BITS // 64
 # A coefficient says "none" (00) unless it exceeds half of the plane's root mean square, and this many grey levels:
 # below that its sign is the encoder's noise. Else "more" (10) or "less" (01), so opposite signs count twice.
@@ -31,22 +32,29 @@ _BASIS[0] //= 2
 def clip_hash(frames: np.ndarray) -> str:
     """Hash of a clip's frames uint8 (T, H, W, 3), as hex of BITS bits; an image repeats its one frame."""
     wanted = (2 * np.arange(NUM_FRAMES) + 1) * len(frames) // (2 * NUM_FRAMES)
-    return np.packbits(np.concatenate([_frame_bits(frames[index]) for index in wanted])).tobytes().hex()
+    return np.packbits(states(np.stack([spectrum(frames[index]) for index in wanted]))).tobytes().hex()
 
 
-def _frame_bits(frame: np.ndarray) -> np.ndarray:
+def spectrum(frame: np.ndarray) -> np.ndarray:
+    """What is hashed of a frame uint8 (H, W, 3): its lowest frequencies, int64 (COEFFICIENTS,), 256 a grey level."""
     small = Image.fromarray(frame).resize((SIDE, SIDE), Image.Resampling.BOX).convert("YCbCr")
     planes = np.asarray(small, np.int64).transpose(2, 0, 1) - 128  # (3, SIDE, SIDE)
     # 2^24 a level after both sums; kept at 2^8, so that the squares of all fit 64 bits.
     levels = (_BASIS @ planes @ _BASIS.T >> 16)[:, _ROWS, _COLUMNS]  # (3, 64)
-    kept = [levels[0, 1 : 1 + LUMA], levels[1, :CHROMA], levels[2, :CHROMA]]
-    return np.concatenate([_three_states(values) for values in kept])
+    return np.concatenate([levels[0, 1 : 1 + LUMA], levels[1, :CHROMA], levels[2, :CHROMA]])
+
+
+def states(spectra: np.ndarray) -> np.ndarray:
+    """Two bits for each coefficient of frames int64 (..., COEFFICIENTS): bool (..., 2 * COEFFICIENTS)."""
+    planes = np.split(spectra, (LUMA, LUMA + CHROMA), axis=-1)
+    return np.concatenate([_three_states(values) for values in planes], axis=-1)
 
 
 def _three_states(values: np.ndarray) -> np.ndarray:
     squares = values * values
-    loud = 4 * squares > max(4 * (256 * NOISE_LEVELS) ** 2, int(squares.sum()) // len(squares))
-    return np.concatenate([loud & (values > 0), loud & (values < 0)])
+    mean_square = squares.sum(axis=-1, keepdims=True) // values.shape[-1]
+    loud = 4 * squares > np.maximum(4 * (256 * NOISE_LEVELS) ** 2, mean_square)
+    return np.concatenate([loud & (values > 0), loud & (values < 0)], axis=-1)
 
 
 def words(hashes: list[str]) -> np.ndarray:
