@@ -28,7 +28,7 @@ from reelworks import video
 from reelworks.config import load_recipe
 from reelworks.curate.clips import clip_frames, clip_row
 from reelworks.curate.duplicates import find_duplicates
-from reelworks.curate.likeness import NUM_FRAMES, clip_hash, distance, spectrum, states, words
+from reelworks.curate.likeness import MOMENTS, clip_hash, distance, spectrum, states, words
 from reelworks.curate.recipe import PrepareRecipe
 from reelworks.curate.shots import ShotSpec, Span, find_spans
 from reelworks.curate.sources import Source
@@ -38,8 +38,8 @@ from tests.benchmarks.record import record
 ROOT = Path(__file__).parents[2]
 FOOTAGE = ROOT / ".cache" / "footage" / "transnetv2.mp4"
 RECIPE = load_recipe(PrepareRecipe, ROOT / "jobs" / "recipes" / "cluster" / "prepare.yaml")
-# The film is 90 px high: a crop to the recipe's 16 px would take more of it than of any film that `side_px` lets pass.
-SPEC = RECIPE.clips.model_copy(update={"multiple_px": 8})
+# The film is 90 px high: to whole 4 px as little of it is cropped as of real films to the recipe's 16.
+SPEC = RECIPE.clips.model_copy(update={"multiple_px": 4})
 BITS = RECIPE.filters.duplicate_bits or 0
 
 CLIPS, LIMIT_S, RECALL = 1_000_000, 60, 0.99
@@ -58,13 +58,13 @@ Copy = Callable[[np.ndarray, float], bytes]
 def world(rng: np.random.Generator, film: Path, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """(ids, hashes, pixels, which clip each is a copy of, or itself), each of `count` clips."""
     seen = video.decode(film, times_s=np.arange(0.5, video.probe(film).duration_s or 0, 0.5).tolist())
-    spectra = np.stack([spectrum(frame) for frame in seen.frames])
+    spectra = np.stack([spectrum(frame[None]) for frame in seen.frames])
     mean, spread = spectra.mean(axis=0), np.cov(spectra.T)
     hashes, originals = [], []
     for first in range(0, count, MADE_AT_ONCE):
         copies = min(MADE_AT_ONCE, count - first) // 10
         still, moving = (
-            rng.multivariate_normal(mean, spread, (9 * copies, frames), method="eigh") for frames in (1, NUM_FRAMES)
+            rng.multivariate_normal(mean, spread, (9 * copies, frames), method="eigh") for frames in (1, MOMENTS)
         )
         share = rng.random((9 * copies, 1, 1))
         clips = mean + np.sqrt(1 - share) * (still - mean) + np.sqrt(share) * (moving - mean)
@@ -151,15 +151,15 @@ KINDS: dict[str, Copy] = {
     "1.2 times the rate": at_rate(1.2),
     "twice the rate": at_rate(2),
 }
-# At this quality nothing is left of a picture of 160 x 90 but blocks of one colour.
-TOO_HARD = ("h264 crf 42",)
+# Of pictures as small as the film's these leave little but blocks of one colour.
+TOO_HARD = ("h264 crf 42", "scale 0.5, crf 35")
 
 
 def hash_of(media: bytes, probe: video.Probe, span: Span) -> str | None:
     """As `prepare` hashes a clip; None where it is too small for one."""
     named = Source("s3://raw/unused", "etag", 1)
     row = clip_row(named, probe.height, probe.width, probe.fps, probe.time_base, span, SPEC)
-    return clip_hash(clip_frames(media, [row], [span], SPEC)[0]) if row else None
+    return clip_hash(clip_frames(media, [row], [span], SPEC)[0], row.fps, row.end_s - row.start_s) if row else None
 
 
 def clips_of(films: list[Path]) -> Iterator[tuple[str, np.ndarray, float]]:
