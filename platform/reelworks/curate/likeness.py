@@ -50,7 +50,7 @@ def clip_hash(frames: np.ndarray, fps: float, duration_s: float) -> str:
 def spectrum(frames: np.ndarray) -> np.ndarray:
     """Lowest frequencies of the mean of frames uint8 (T, H, W, 3), 256 a grey level: int64 (COEFFICIENTS,)."""
     small = (Image.fromarray(frame).resize((SIDE, SIDE), Image.Resampling.BOX).convert("YCbCr") for frame in frames)
-    planes = np.sum([np.asarray(image, np.int64) - 128 for image in small], axis=0).transpose(2, 0, 1)  # (3, SIDE, SIDE)
+    planes = np.sum([np.asarray(one, np.int64) - 128 for one in small], axis=0).transpose(2, 0, 1)  # (3, SIDE, SIDE)
     # 2^24 a level and frame after both sums; kept at 2^8, so that the squares of all fit 64 bits.
     levels = (_BASIS @ planes @ _BASIS.T // (len(frames) << 16))[:, _ROWS, _COLUMNS]  # (3, 64)
     return np.concatenate([levels[0, 1 : 1 + LUMA], levels[1, :CHROMA], levels[2, :CHROMA]])
