@@ -168,8 +168,8 @@ def serve(pipe: Connection, stage: str, plan: Plan, warm: Path, given: Path, mad
 class Gauge:
     """Memory of a process and its children above what it is at the beginning, in MB."""
 
-    def __init__(self, pid: int):
-        self._pid = pid
+    def __init__(self, pid: int, sample_s: float = SAMPLE_S):
+        self._pid, self._sample_s = pid, sample_s
         self._pss, self._high = self._sum("smaps_rollup", "Pss:"), self._sum("status", "VmRSS:")
         for process in self._processes():
             Path(f"/proc/{process}/clear_refs").write_text("5")  # the high-water mark begins again
@@ -185,7 +185,7 @@ class Gauge:
         return {"pss_mb": round((self._peak - self._pss) / 1e3, 1), "hwm_mb": round((high - self._high) / 1e3, 1)}
 
     def _run(self) -> None:
-        while not self._stop.wait(SAMPLE_S):
+        while not self._stop.wait(self._sample_s):
             self._peak = max(self._peak, self._sum("smaps_rollup", "Pss:"))
 
     def _processes(self) -> list[int]:

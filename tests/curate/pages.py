@@ -18,7 +18,9 @@ class Pages:
 
     def list_objects_v2(self, Bucket: str, Prefix: str, **position: str) -> dict[str, Any]:
         self.asked += 1
-        first = int(position.get("ContinuationToken", 0))
+        # Names are numbers: what comes after "00000012" is the source of that name, its sidecar first.
+        after = 2 * int(position["StartAfter"][-8:]) if "StartAfter" in position else 0
+        first = int(position.get("ContinuationToken", after))
         last = min(first + PAGE, self.count)
         page = {"Contents": [self._item(Prefix, n) for n in range(first, last)], "IsTruncated": last < self.count}
         return page | {"NextContinuationToken": str(last)}

@@ -77,7 +77,10 @@ def score_chunk(chunk: Chunk, plan: Plan) -> None:
     if chunk.has(key):
         data = storage.get_bytes(plan.uri(key))
     else:
-        likenesses = [clip_hash(frames) for frames in chunk.frames]
+        likenesses = [
+            clip_hash(frames, row.fps, row.end_s - row.start_s)
+            for row, frames in zip(chunk.rows, chunk.frames, strict=True)
+        ]
         data = store_scores(chunk, plan, key, [score_clip(frames) for frames in chunk.frames], likenesses)
     chunk.likenesses = read_scores(chunk, data)["likeness"].to_pylist()
 

@@ -6,6 +6,7 @@ Axes: T frames of a window, H W rows and columns.
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import hashlib
 import importlib.util
@@ -99,8 +100,21 @@ def predictor(threads: int, device: str = "cpu") -> Predict:
                 return torch.sigmoid(logits)[0, :, 0].cpu().numpy()
         finally:
             torch.set_num_threads(before)
+            _trim_heap()()
 
     return predict
+
+
+@functools.cache
+def _trim_heap() -> Callable[[], object]:
+    """glibc's way to give freed memory back, where that is the library; else nothing.
+
+    A window's activations, tens of MB each, leave holes in the heap that other allocations break up: without this a
+    worker held 430 MB between two windows after thirty of them, with it 320, at no more CPU time. A window's own peak,
+    250 MB above that, still varies by 80 MB; a fixed mmap threshold of 1 MiB ends that too, at 60% more CPU time.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    return functools.partial(trim, 0) if trim else lambda: None
 
 
 def _exact_kernels(device: str) -> AbstractContextManager[None]:
