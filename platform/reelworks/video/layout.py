@@ -39,7 +39,7 @@ class Remote(Protocol):
 
 
 def opening_parts(file: BinaryIO, file_bytes: int) -> list[tuple[int, int]]:
-    """(start, stop) of the parts that every opening reads; empty for containers without an index.
+    """(start, stop) of the parts that every opening reads; empty for containers without an index in one place.
 
     Costs one request, and one more where the index stands behind the pictures.
     """
@@ -56,6 +56,8 @@ def opening_parts(file: BinaryIO, file_bytes: int) -> list[tuple[int, int]]:
             parts = [(0, index[1] + _FIRST_PACKETS_BYTES)]
         elif index:
             parts = [(0, _HEAD_BYTES), index]
+    elif demuxer == "avi":
+        parts = [(0, _HEAD_BYTES), *_find_avi_indexes(file, file_bytes)]
     elif demuxer == "matroska":
         parts = [(0, _MKV_HEAD_BYTES)]
         cues = _find_cues(head)
@@ -82,6 +84,40 @@ def _find_moov(file: BinaryIO, file_bytes: int) -> tuple[int, int] | None:
             return at, at + size
         at += size
     return None
+
+
+def _find_avi_indexes(file: BinaryIO, file_bytes: int) -> list[tuple[int, int]]:
+    """(start, stop) of the indexes: those that an OpenDML header names (AVI M-JPEG DML, 1996, 5.0), else what follows
+    the pictures."""
+    file.seek(0)
+    stop = min(8 + struct.unpack_from("<I", file.read(12), 4)[0], file_bytes)
+    at = 12
+    for _ in range(_MAX_BOXES):
+        file.seek(at)
+        header = file.read(12)
+        if len(header) < 12:
+            break
+        size = struct.unpack_from("<I", header, 4)[0]
+        if header[8:] == b"movi":
+            index = (at + 8 + size, stop)
+            file.seek(0)
+            return _opendml_indexes(file.read(min(at, _HEAD_BYTES))) or [index] * (index[0] < stop)
+        at += 8 + size + size % 2
+    return []
+
+
+def _opendml_indexes(head: bytes) -> list[tuple[int, int]]:
+    """(start, stop) of what the super index of each stream names."""
+    parts = []
+    at = head.find(b"indx")
+    while at >= 0 and at + 32 <= len(head):
+        words, _, kind, count = struct.unpack_from("<HBBI", head, at + 8)
+        if words == 4 and kind == 0:  # an index of indexes
+            for entry in range(at + 32, min(at + 32 + 16 * count, len(head) - 15), 16):
+                start, size = struct.unpack_from("<QI", head, entry)
+                parts.append((start, start + size))
+        at = head.find(b"indx", at + 4)
+    return parts
 
 
 def _find_cues(head: bytes) -> int | None:

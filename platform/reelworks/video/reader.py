@@ -5,7 +5,7 @@ result proves itself: a key frame at or before the time asked for.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import BinaryIO
 
@@ -26,6 +26,17 @@ _DENSE_S = 0.5
 """Seconds between two times up to which they are read in one go: less than the usual distance of key frames."""
 
 
+@dataclass
+class _Walk:
+    """Where a walk through a file stands that can't be jumped in: the next call goes on from there."""
+
+    frames: Iterator[tuple[int, VideoFrame]]
+    current: tuple[int, VideoFrame]
+    following: tuple[int, VideoFrame] | None
+    partial: bool
+    cut: list[VideoError]
+
+
 class Reader:
     """Probe and frames of one seekable binary file, decoded in this process. Raises VideoError; not thread-safe."""
 
@@ -37,6 +48,7 @@ class Reader:
         self.limits = limits or Limits()
         self._file = file
         self._use_decord = use_decord
+        self._left: _Walk | None = None
         self._stream = FrameStream(file, self.limits, ordered)
         try:
             first = self._stream.first_frame()
@@ -150,6 +162,7 @@ class Reader:
 
     def _within(self, span_s: tuple[float, float] | None) -> Iterator[tuple[int, VideoFrame]]:
         """(pts, frame) with start <= time < end."""
+        self._left = None
         if span_s is None:
             yield from self._stream.from_start()
             return
@@ -166,14 +179,17 @@ class Reader:
 
         With `partial` a truncated file ends with its last good frame.
         """
-        cut: list[VideoError] = []
+        left, self._left = self._left, None
+        if left is not None and left.partial != partial:
+            left = None
+        cut: list[VideoError] = left.cut if left else []
         order = sorted(range(len(times_s)), key=times_s.__getitem__)
         ends = _ends_of_runs(times_s)
         asked_s: float | None = None
         picture: np.ndarray | None = None  # of `current`, once it is drawn
-        position: Iterator[tuple[int, VideoFrame]] = iter(())
-        current: tuple[int, VideoFrame] | None = None
-        following: tuple[int, VideoFrame] | None = None
+        position: Iterator[tuple[int, VideoFrame]] = left.frames if left else iter(())
+        current = left.current if left else None
+        following = left.following if left else None
         for time_s in (times_s[index] for index in order):
             if current is None or (time_s != asked_s and self._stream.seek_pays(current[0], time_s)):
                 position = self._stream.from_time(time_s, ends[time_s])
@@ -191,6 +207,8 @@ class Reader:
             else:
                 np.copyto(place, picture)
             asked_s, picture = time_s, place
+        if current is not None and self._stream.only_walks:
+            self._left = _Walk(position, current, following, partial, cut)
         out.arrange(order)
         return out.frames(self.probe.time_base, "pyav", cut[0] if cut else None)
 

@@ -94,6 +94,11 @@ class SandboxedReader:
             self.close()
             raise
 
+    @property
+    def well(self) -> bool:
+        """True where the source has cost no child so far."""
+        return self._failures == 0 and self._child is not None
+
     def __enter__(self) -> "SandboxedReader":
         return self
 
