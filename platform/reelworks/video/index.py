@@ -9,8 +9,8 @@ from av.video.stream import VideoStream
 
 from reelworks.errors import VideoError, VideoErrorKind
 from reelworks.video.container import STILL_DEMUXERS
-from reelworks.video.layout import Remote
 from reelworks.video.limits import Limits
+from reelworks.video.remote import Remote
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,19 @@ def read_index(stream: VideoStream, demuxer: str, file_bytes: int, short: bool) 
 
 
 def reaches(stream: VideoStream, time: int) -> bool:
-    """Whether the index, as far as it was read, names frames up to a time (stream ticks).
+    """Whether the index, as far as it was read, names the frames about a time (stream ticks).
 
-    That of a fragmented MP4 with a table of its fragments (sidx) is read with each of them.
+    That of a fragmented MP4 with a table of its fragments (sidx) is read with each of them, in the order of use.
     """
     entries = stream.index_entries
-    return len(entries) > 0 and entries[len(entries) - 1].timestamp >= time
+    last = len(entries) - 1
+    if last < 0 or entries[last].timestamp < time:
+        return False
+    if stream.frames:  # a header that counts them comes with all of them
+        return True
+    at = entries.search_timestamp(time, backward=True, any_frame=True)
+    gap = entries[min(at + 1, last)].timestamp - entries[at].timestamp if at >= 0 else 0
+    return at >= 0 and gap * (stream.time_base or Fraction(1, 1000)) <= _NEAR_S
 
 
 def extent_of(stream: VideoStream, start: int, end: int) -> tuple[int, int] | None:

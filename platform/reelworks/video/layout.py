@@ -1,9 +1,10 @@
 """Which parts of a remote file opening it reads: header, index and first packets, found by the container's outline."""
 
 import struct
-from typing import BinaryIO, Protocol, runtime_checkable
+from typing import BinaryIO
 
 from reelworks.errors import VideoError
+from reelworks.video.fragments import keep_fragment_heads
 from reelworks.video.sniff import HEAD_BYTES, sniff
 
 _MAX_BOXES = 16
@@ -15,6 +16,9 @@ _FIRST_PACKETS_BYTES = 128 * 2**10
 _HEAD_BYTES = 192 * 2**10
 """The same in front of an index that stands at the end."""
 
+_PLAIN_INDEX_BYTES = 48 * 2**10
+"""An index that names no samples, as in front of fragments, is shorter; what follows came with the first request."""
+
 _MKV_HEAD_BYTES = 256 * 2**10
 """Matroska has no index of its first packets; with its clock of a millisecond FFmpeg looks at twenty of them."""
 
@@ -25,23 +29,11 @@ _SEGMENT = b"\x18\x53\x80\x67"
 _CUES_SEEK = b"\x53\xab\x84\x1c\x53\xbb\x6b\x53\xac"
 
 
-@runtime_checkable
-class Remote(Protocol):
-    """A file whose bytes cost requests: told what will be read, it makes fewer and fetches less."""
-
-    def expect(self, start: int, stop: int, keep: bool = False) -> None:
-        """[start, stop) will be read in order; with `keep` again and again."""
-        ...
-
-    def read1(self, size: int | None = -1) -> bytes:
-        """At most `size` bytes with at most one request."""
-        ...
-
-
 def opening_parts(file: BinaryIO, file_bytes: int) -> list[tuple[int, int]]:
     """(start, stop) of the parts that every opening reads; empty for containers without an index in one place.
 
-    Costs one request, and one more where the index stands behind the pictures.
+    Costs one request, one more where the index stands behind the pictures, and one for each fragment of an MP4 without
+    a table of them.
     """
     file.seek(0)
     head = file.read(HEAD_BYTES)
@@ -54,6 +46,8 @@ def opening_parts(file: BinaryIO, file_bytes: int) -> list[tuple[int, int]]:
         index = _find_moov(file, file_bytes)
         if index and index[0] < _HEAD_BYTES:
             parts = [(0, index[1] + _FIRST_PACKETS_BYTES)]
+            if index[1] < _PLAIN_INDEX_BYTES:
+                keep_fragment_heads(file, index[1], file_bytes)
         elif index:
             parts = [(0, _HEAD_BYTES), index]
     elif demuxer == "avi":

@@ -19,10 +19,11 @@ from reelworks.errors import VideoError, VideoErrorKind
 from reelworks.video import wire
 from reelworks.video.child import ChildGone, DecodingChild
 from reelworks.video.frames import Frames
-from reelworks.video.layout import Remote, opening_parts
+from reelworks.video.layout import opening_parts
 from reelworks.video.limits import Limits
 from reelworks.video.probe import Probe
 from reelworks.video.reader import BATCH_BYTES
+from reelworks.video.remote import Remote
 from reelworks.video.source import size_of
 
 _IDLE_CHILDREN = 2

@@ -17,8 +17,8 @@ from reelworks.video.container import choose_stream, decoder_errors, open_contai
 from reelworks.video.decoder import Decoder, whole_packets
 from reelworks.video.extent import boxes_run_out, claimed_bytes, lacks_end
 from reelworks.video.index import Index, announce, check_limits, read_index
-from reelworks.video.layout import Remote
 from reelworks.video.limits import Limits
+from reelworks.video.remote import Remote
 from reelworks.video.seeking import NUMBERED, SEARCHED, margins_s, pays
 from reelworks.video.slots import Slots, Unproven, continued_time, slots_are_sure
 from reelworks.video.sniff import HEAD_BYTES, sniff
