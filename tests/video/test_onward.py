@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 
 from reelworks import storage
-from reelworks.video import decode, open_onward
+from reelworks.video import Limits, decode, open_onward, open_video
 from reelworks.video.encode import encode_video
+from reelworks.video.reader import Reader
 from tests.storage.tap import Tap
+from tests.video.long import FRAMES, long_stream
 from tests.video.painted import paint, read_numbers
 
 FPS, SECONDS = 24, 30
@@ -64,3 +68,27 @@ def test_a_reader_that_an_error_passed_is_not_used_again(s3_server: str) -> None
         except ValueError:
             pass
     assert readers[0] is not readers[1] and readers[1] is readers[2]
+
+
+def test_a_walk_in_steps_ends_where_it_would_in_one() -> None:
+    data = film("h264", "flv")
+    walked = decode(data)
+    with Reader(io.BytesIO(data), ordered=True) as reader:
+        for first in (100, 500, 300):
+            time_s = walked.pts_s[first]
+            steps = 1
+            while not reader.approach(time_s, False, 0.0):
+                steps += 1
+            assert steps > 50
+            found = reader.frames(times_s=walked.pts_s[first : first + 3].tolist())
+            assert found.pts.tolist() == walked.pts[first : first + 3].tolist()
+            assert np.array_equal(found.frames, walked.frames[first : first + 3])
+        assert reader.approach(1e6, False, 60.0), "there is no frame behind the last one"
+
+
+def test_a_late_frame_may_lie_farther_than_the_cpu_seconds_of_one_request() -> None:
+    repeats = 60
+    data = long_stream("h264", "flv", repeats, 240, 320)
+    with open_video(data, Limits(cpu_s=0.5, attempts=1), ordered=True) as reader:
+        last_s = reader.probe.start_s + (repeats * FRAMES - 0.9) / FPS
+        assert read_numbers(reader.frames(times_s=[last_s]).frames) == [FRAMES - 1]

@@ -24,6 +24,7 @@ from reelworks.video.limits import Limits
 from reelworks.video.probe import Probe
 from reelworks.video.reader import BATCH_BYTES
 from reelworks.video.remote import Remote
+from reelworks.video.seeking import INDEXED, SEARCHED
 from reelworks.video.source import size_of
 
 _IDLE_CHILDREN = 2
@@ -130,7 +131,16 @@ class SandboxedReader:
         message = {"call": "frames", "span_s": span_s, "size": size, "partial": partial, "interpolation": interpolation}
         message["times"] = times_s is not None
         data = b"" if times_s is None else np.asarray(times_s, "<f8").tobytes()
-        return _frames_of(*self._retried(lambda child: self._ask(child, message, data)))
+        way: wire.Message | None = None
+        if times_s is not None and len(times_s) and self.probe.container not in (*INDEXED, *SEARCHED):
+            way = {"call": "approach", "time_s": float(min(times_s)), "partial": partial}
+
+        def reached(child: DecodingChild) -> Answer:
+            while way is not None and not self._ask(child, way)[0]["there"]:
+                pass
+            return self._ask(child, message, data)
+
+        return _frames_of(*self._retried(reached))
 
     def batches(
         self,
