@@ -54,7 +54,7 @@ def test_scores_and_captions_are_measured_where_rows_have_them() -> None:
     ]
     tables = [pa.Table.from_pylist(part, schema.CLIP).select(COLUMNS) for part in (clips[:4], clips[4:])]
     found = {one.name: one for one in distributions(tables)}
-    assert found["words in a short caption"].labels == ["3"] and sum(found["score: motion"].counts) == 9
-    assert "score: blur" not in found and "words in a original caption" not in found
+    assert found["words in short captions"].labels == ["3"] and sum(found["score: motion"].counts) == 9
+    assert "score: blur" not in found and "words in original captions" not in found
     assert (found["aspect"].labels, found["native size"].counts) == (["1:1"], [9])
     assert any(line.startswith("tokens ") for line in as_lines(list(found.values())))

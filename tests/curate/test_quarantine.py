@@ -191,7 +191,7 @@ def test_a_name_that_would_steer_the_terminal_is_written_out(
     poisoned: Plan, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fields = {"kind": "corrupt", "stage": "index", "message": "x", "attempts": 1, "good_frames": None, "at": "now"}
-    fields |= {"uri": "s3://raw/\x1b[2J\u202e\u00e9.mp4", "source_id": "id"}
+    fields |= {"uri": "s3://raw/\x1b[2J\u202e\u00e9.mp4", "source_id": "id", "etag": "e"}
     storage.create_once(poisoned.uri("quarantine/other/id"), json.dumps(fields).encode())
     assert cli.main(["quarantine", "list", "--root", poisoned.recipe.root]) == 0
     assert "s3://raw/\\x1b[2J\\u202e\u00e9.mp4" in capsys.readouterr().out
@@ -204,7 +204,12 @@ def test_commands_take_kinds_and_prefixes_and_a_dry_run_changes_nothing(
     root = ["--root", poisoned.recipe.root]
     before = list_quarantine(poisoned.recipe.root)
     assert cli.main(["quarantine", "list", *root, "--kind", "empty"]) == 0
-    assert capsys.readouterr().out.startswith("1 source (empty 1) in quarantine")
+    shown = capsys.readouterr().out
+    assert shown.startswith("1 source (empty 1) in quarantine")
+    (record,) = read_quarantine(poisoned.recipe.root, Choice(["empty"]))
+    for name in ("uri", "etag", "stage", "kind", "message", "at"):
+        assert record.fields[name] in shown
+    assert "1 attempt," in shown
     assert cli.main(["quarantine", "retry", *root, "--dry-run", "--uri-prefix", f"{poisoned.recipe.sources[0]}b"]) == 0
     assert capsys.readouterr().out.startswith("2 sources (not_video 2) would be tried again")
     assert cli.main(["quarantine", "purge", *root, "--all", "--dry-run"]) == 0

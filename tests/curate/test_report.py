@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from reelworks import cli, storage
-from reelworks.curate.distribution import of_classes, of_numbers
-from reelworks.curate.pictures import draw
+from reelworks import cli, schema, storage
+from reelworks.curate.distribution import distributions, of_classes, of_numbers, sums
+from reelworks.curate.pictures import contact_sheet, draw, fitted_lines
 from reelworks.curate.plan import Plan, make_plan
 from reelworks.curate.report import picture_uri, report
+from reelworks.curate.report_chart import chart
 from reelworks.curate.report_page import Card, Page, render
 from reelworks.curate.snapshot import resolve_snapshot
 from tests.curate.conftest import commit_inline, recipe_for, upload_world
@@ -85,6 +86,57 @@ def test_a_chart_has_a_bar_for_each_count_in_proportion() -> None:
     assert heights == [92.0, 23.0]
 
 
+def test_counts_are_told_as_sums_that_add_up() -> None:
+    counts = {"sources": 9, "with_clips": 5, "no_clips": 1, "quarantined": 3, "changed": 0, "clips": 1200}
+    assert sums(counts | {"dropped": 8, "dropped_motion": 5, "dropped_luma": 3, "dropped_still": 0}) == [
+        "9 sources = 5 with clips + 1 no clips + 3 quarantined",
+        "1,208 clips found = 1,200 kept + 8 dropped (5 motion + 3 luma)",
+    ]
+    assert "1,200 clips found = 1,200 kept + 0 dropped" in page(counts=counts)
+
+
+def test_a_chart_names_its_axes_and_says_how_its_bars_are_spaced() -> None:
+    wide = chart(of_numbers("tokens", np.geomspace(1, 10_000, 240)))
+    for told in ("240 clips", ">clips<", ">tokens<", ">0<", ">1<", ">1e+04<", "logarithmic"):
+        assert told in wide
+    few = chart(of_numbers("frames", np.array([5.0, 5, 9, 17])), "sources")
+    assert ">5<" in few and ">9<" in few and ">17<" in few and "not to scale" in few and ">sources<" in few
+    assert "equal steps" in chart(of_numbers("luma", np.linspace(50, 200, 99)))
+
+
+def test_a_label_ends_inside_the_drawing_and_is_whole_on_hovering() -> None:
+    name = "x" * 300
+    drawn = chart(of_classes("size", {name: 2, "1x1": 1}))
+    assert f"text-anchor='end'>{'x' * 27}…<title>{name}</title>" in drawn
+
+
+def test_captions_keep_their_direction_and_the_missing_ones_are_told_from_the_empty() -> None:
+    captions = {"original": "رجل يركب دراجة", "short": "", "descriptive": None}
+    shown = page(cards=[Card("a", "s3://b/\u202egp4", "about", "", "it is gone", captions, {"sharpness": 1234.5})])
+    assert "<dt>original<dd dir=auto>رجل يركب دراجة" in shown and "<dt>short<dd dir=auto><i>empty</i>" in shown
+    assert "<dt>descriptive" not in shown and "<bdi>s3://b/\u202egp4</bdi>" in shown
+    assert "no picture: it is gone" in shown and "sharpness 1,234<" in shown
+    assert "without a caption" in page(cards=[Card("a", "b", "c", "", "d", {"short": None}, {})])
+
+
+def test_a_page_about_no_clip_at_all_says_so() -> None:
+    shown = page(
+        distributions=distributions([schema.CLIP.empty_table()]), cards=[], counts={}, changes="", quarantine=[]
+    )
+    for told in ("no clip to measure", "No clip was asked for", "0 clips found = 0 kept + 0 dropped"):
+        assert told in shown
+
+
+def test_captions_on_the_contact_sheet_end_beside_their_clip() -> None:
+    lines = fitted_lines(["original: a b", "short: " + "long words " * 90, "descriptive: " + "W" * 10_000])
+    assert len(lines) == 6 and max(map(len, lines)) <= 46
+    assert lines[0] == "original: a b" and sum(line.endswith("…") for line in lines) == 2
+    frames = np.zeros((2, 96, 96, 3), np.uint8)
+    sheet = np.asarray(Image.open(io.BytesIO(contact_sheet([(frames, lines), (frames, []), (frames, ["x"])]))))
+    assert (sheet[:104, sheet.shape[1] // 2 - 4 : sheet.shape[1] // 2] == 255).all()  # nothing runs into its neighbour
+    assert (sheet[100:104] == 255).all()  # nor into the clip below
+
+
 def test_the_report_holds_the_snapshots_clips_charts_and_quarantine_and_asks_for_no_other_file(
     plan: Plan, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -101,6 +153,7 @@ def test_the_report_holds_the_snapshots_clips_charts_and_quarantine_and_asks_for
         assert picture.startswith("data:") and max(Image.open(io.BytesIO(data)).size) >= 128
     addresses = [attributes.get(name) for _, attributes in tags.found for name in ("src", "href", "data", "srcset")]
     assert {address for address in addresses if address} == set(pictures) and "@import" not in text
+    assert "filters.duplicate_bits" not in text  # not set, so nothing to show
     for heading in ("duration (s)", "encoded size", "aspect", "tokens", "hostile-truncated.mp4", "descriptive"):
         assert heading in text
     assert "What changed since" not in text  # it is the first

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
-from PIL import Image, ImageFilter
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from reelworks.curate.likeness import clip_hash
-from reelworks.curate.plan import STAGE_VERSION
+from reelworks.curate.plan import SCORER_VERSION, STAGE_VERSION
 from reelworks.curate.scores import score_clip
+from reelworks.models.frame_scorer import TextAreaScorer
 
 RNG = np.random.default_rng(0)
 TEXTURE = RNG.integers(0, 256, (72, 128, 3)).astype(np.uint8)
@@ -64,3 +67,14 @@ def test_the_scores_of_fixed_frames_change_only_with_their_stage_version() -> No
     scores = score_clip(moving(3, 5))
     assert {name: round(value, 6) for name, value in scores.items()} == GOLDEN_SCORES
     assert clip_hash(moving(3, 5)) == GOLDEN_HASH
+
+
+def test_the_text_score_of_a_fixed_frame_changes_only_with_its_version() -> None:
+    package = pytest.importorskip("rapidocr_onnxruntime", reason="the extra ocr is not installed")
+    assert SCORER_VERSION["text_area"] == 2
+    image = Image.new("RGB", (480, 270), (40, 90, 160))
+    pen = ImageDraw.Draw(image)
+    pen.text((20, 243), "and then it rained", fill=(255, 255, 255), font=ImageFont.load_default(18))
+    pen.ellipse((150, 50, 330, 230), outline=(245, 245, 240), width=22)  # the detector alone takes it for text
+    found = TextAreaScorer(Path(package.__file__).parent / "models")(np.asarray(image)[None])
+    assert found.tolist() == pytest.approx([0.0199], abs=1e-3)

@@ -14,7 +14,7 @@ from reelworks import storage
 from reelworks.curate.chunk import Chunk, from_table, to_table
 from reelworks.curate.clips import ClipSpec, clips_of_source
 from reelworks.curate.index import find_index
-from reelworks.curate.plan import STAGE_VERSION, Plan, make_plan, stage_fingerprints
+from reelworks.curate.plan import SCORER_VERSION, STAGE_VERSION, Plan, make_plan, stage_fingerprints
 from reelworks.curate.quarantine import list_quarantine
 from reelworks.curate.show import show
 from reelworks.curate.snapshot import read_snapshot
@@ -186,7 +186,8 @@ def test_latents_that_the_statistics_do_not_normalise_are_refused(
 def test_show_tells_what_a_snapshot_holds(root: str) -> None:
     text = show(root, "world@latest")
     assert "caption_descriptives" in text and "quarantined in index         empty 1" in text
-    assert "duration (s)" in text and "aspect " in text and "words in a short caption" in text
+    assert "sources = " in text and max(map(len, text.splitlines())) < 200
+    assert "duration (s)" in text and "aspect " in text and "words in short captions" in text
 
 
 def test_fingerprints_pass_changes_on_to_the_stages_that_read_them(models: dict[str, str]) -> None:
@@ -217,6 +218,18 @@ def test_fingerprints_pass_changes_on_to_the_stages_that_read_them(models: dict[
     after = stage_fingerprints(scored, digests | {"scores.nice": "n"})
     assert before.items() <= after.items() and after.keys() - before.keys() == {"scores.nice"}
     assert stage_fingerprints(scored, digests | {"scores.nice": "m"})["scores.nice"] != after["scores.nice"]
+
+
+def test_a_new_reading_of_text_makes_its_scores_again_and_no_other_models(
+    models: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scorers = {"nice": {"source": "x", "label": "nice"}, "text": {"source": "y", "kind": "text_area"}}
+    recipe = recipe_for("s3://b/data", "s3://b/raw/", models, score_models=scorers)
+    digests = {"captions": "c", "text": "t", "latents": "v", "scores.nice": "n", "scores.text": "o"}
+    before = stage_fingerprints(recipe, digests)
+    monkeypatch.setitem(SCORER_VERSION, "text_area", SCORER_VERSION["text_area"] + 1)
+    after = stage_fingerprints(recipe, digests)
+    assert {stage for stage in before if before[stage] != after[stage]} == {"scores.text"}
 
 
 def test_chunks_survive_the_way_through_a_block(world: str, models: dict[str, str], prefix: str) -> None:

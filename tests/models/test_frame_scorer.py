@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ from transformers import (
 )
 
 from reelworks.errors import UserError
-from reelworks.models.frame_scorer import LabelScorer, TextAreaScorer
+from reelworks.models.frame_scorer import LabelScorer, TextAreaScorer, upright
 from reelworks.models.tokenizer import train_tokenizer
 
 TOWER = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
@@ -171,6 +172,55 @@ def test_text_over_a_picture_covers_what_it_covers(
 
 def test_a_picture_without_anything_has_no_text(text_area: TextAreaScorer) -> None:
     assert text_area(np.full((1, 240, 426, 3), (30, 90, 140), np.uint8)).tolist() == [0]
+
+
+def look_alike(form: str) -> Image.Image:
+    """A scene without text that the detector alone takes for text: a ring, a bird with its wings spread, a window."""
+    sky = np.broadcast_to(np.linspace(90, 200, 270)[:, None, None] * np.array([0.3, 0.6, 1.0]), (270, 480, 3))
+    image = Image.fromarray(sky.astype(np.uint8))
+    pen, white = ImageDraw.Draw(image), (245, 245, 240)
+    if form == "ring":
+        pen.ellipse((150, 50, 330, 230), outline=white, width=22)
+    elif form == "bird":
+        wings = [(160, 120), (225, 128), (240, 60), (255, 128), (320, 110), (258, 150), (246, 215), (230, 150)]
+        pen.polygon(wings, fill=white)
+    else:
+        pen.rectangle((180, 60, 300, 210), outline=white, width=10)
+        pen.line((240, 30, 240, 240), fill=white, width=10)
+        pen.line((180, 135, 300, 135), fill=white, width=10)
+    return image
+
+
+@pytest.mark.parametrize("form", ["ring", "bird", "window"])
+def test_what_only_looks_like_text_scores_nothing_and_text_beside_it_does(text_area: TextAreaScorer, form: str) -> None:
+    image = look_alike(form)
+    boxes, _ = text_area.detector(np.asarray(image)[..., ::-1].copy())
+    assert len(boxes)  # or this picture would prove nothing
+    assert text_area(np.asarray(image)[None]).tolist() == [0]
+    ImageDraw.Draw(image).text((20, 245), "I never said so.", fill=(255, 255, 255), font=ImageFont.load_default(20))
+    frame = np.asarray(image)
+    (some,) = text_area(frame[None])
+    assert 0.01 < some < 0.05
+    assert text_area(np.stack([frame, 255 - frame, frame]))[[0, 2]].tolist() == [some, some]
+
+
+def test_a_line_of_text_is_read_level_however_it_lies(text_area: TextAreaScorer) -> None:
+    image = Image.new("RGB", (300, 300), (30, 60, 90))
+    ImageDraw.Draw(image).text((40, 130), "UPRIGHT 42", fill=(255, 255, 255), font=ImageFont.load_default(36))
+    box = np.array([[30, 125], [270, 125], [270, 175], [30, 175]], np.float32)
+    level = upright(np.asarray(image), box)
+    np.testing.assert_array_equal(level, np.asarray(image)[125:175, 30:270])
+    (along,) = text_area(np.asarray(image)[None])
+    (down,) = text_area(np.asarray(image.rotate(270))[None])  # np.rot90 turns it back
+    assert along > 0.05 and down == pytest.approx(along, rel=0.2)
+
+
+def test_a_missing_text_package_is_said_with_the_command_that_installs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "rapidocr_onnxruntime.ch_ppocr_det", None)
+    with pytest.raises(UserError, match=r"package is missing.*pip install 'reelworks\[ocr\]'"):
+        TextAreaScorer(tmp_path)
 
 
 def test_a_folder_without_a_text_detector_is_named(tmp_path: Path) -> None:

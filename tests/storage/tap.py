@@ -42,6 +42,8 @@ class Tap:
         self.spoil: Iterator[str] = iter(())
         """What happens to the next reads of objects: "" nothing, "503", "403", "gone" (no answer), and of the body
         "cut" (half of it, then the line is closed), "stall" (half of it, then nothing), "drip" (50 bytes a second)."""
+        self.spoil_listings: Iterator[str] = iter(())
+        """The same for the next listings."""
         self.over = threading.Event()
 
     def gets(self, uri: str = "s3://") -> list[Request]:
@@ -63,8 +65,8 @@ class _Forward(BaseHTTPRequestHandler):
 
     def forward(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        is_read = self.command == "GET" and "list-type" not in self.path
-        spoiled = next(self.tap.spoil, "") if is_read else ""
+        source = self.tap.spoil_listings if "list-type" in self.path else self.tap.spoil
+        spoiled = next(source, "") if self.command == "GET" else ""
         if spoiled == "gone" or spoiled in _REFUSALS:
             self._refuse(spoiled)
             return

@@ -11,7 +11,7 @@ import pytest
 
 from reelworks import storage
 from reelworks.errors import StorageError, StorageErrorKind
-from reelworks.storage import body, client
+from reelworks.storage import body, client, pace
 from tests.storage.tap import Tap
 
 DATA = random.Random(0).randbytes(300_000)
@@ -23,7 +23,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Limits of a second or two instead of a minute, for new clients and old ones."""
     monkeypatch.setattr(client, "READ_S", 1.5)
     monkeypatch.setattr(client, "ATTEMPTS", 3)
-    monkeypatch.setattr(body, "GRACE_S", 0.5)
+    monkeypatch.setattr(pace, "GRACE_S", 0.5)
     monkeypatch.setattr(client, "_clients", {})
 
 
@@ -47,7 +47,7 @@ def test_a_read_is_given_up_after_three_broken_bodies(tap: Tap, impatient: None,
     with pytest.raises(StorageError, match="its body broke off after") as caught:
         storage.get_bytes(uri)
     assert (caught.value.kind, len(tap.gets())) == (StorageErrorKind.storage, body.READ_ATTEMPTS)
-    assert time.monotonic() - begun_s < body.READ_ATTEMPTS * (client.READ_S + body.GRACE_S) + 2
+    assert time.monotonic() - begun_s < body.READ_ATTEMPTS * (client.READ_S + pace.GRACE_S) + 2
 
 
 def test_files_and_ranged_reads_are_given_up_alike(tap: Tap, impatient: None, uri: str, tmp_path: Path) -> None:
@@ -70,10 +70,36 @@ def test_a_file_that_broke_off_is_written_again_from_its_start(
 def test_a_server_that_is_only_slow_is_waited_for(
     tap: Tap, impatient: None, uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(body, "SLOWEST_BYTES_S", 10)
+    monkeypatch.setattr(pace, "SLOWEST_BYTES_S", 10)
     tap.spoil = iter(["drip"])
     assert storage.get_bytes(uri, start=0, length=80) == DATA[:80]
     assert len(tap.gets()) == 1
+
+
+@pytest.mark.parametrize("spoilt", SPOILT)
+def test_a_listing_that_breaks_off_is_asked_for_again_and_given_up_in_time(
+    tap: Tap, impatient: None, uri: str, spoilt: str
+) -> None:
+    folder = uri.rpartition("/")[0] + "/"
+    tap.spoil_listings = iter([spoilt])
+    assert [item.uri for item in storage.list_objects(folder)] == [uri]
+    assert len(tap.requests) == 3, "the write, and two listings"
+    tap.clear()
+    tap.spoil_listings = repeat(spoilt)
+    begun_s = time.monotonic()
+    with pytest.raises(StorageError) as caught:
+        list(storage.list_objects(folder))
+    assert (caught.value.kind, len(tap.requests)) == (StorageErrorKind.storage, client.ATTEMPTS)
+    assert time.monotonic() - begun_s < client.ATTEMPTS * (client.READ_S + pace.GRACE_S) + 6
+
+
+def test_an_error_that_drips_is_given_up_in_time(tap: Tap, impatient: None, uri: str) -> None:
+    tap.spoil = repeat("drip")
+    begun_s = time.monotonic()
+    with pytest.raises(StorageError) as caught:
+        storage.get_bytes(f"{uri}/nothing")
+    assert caught.value.kind is StorageErrorKind.storage
+    assert time.monotonic() - begun_s < client.ATTEMPTS * (client.READ_S + pace.GRACE_S) + 6
 
 
 @pytest.mark.parametrize(

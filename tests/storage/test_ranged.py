@@ -50,6 +50,7 @@ def test_an_expected_range_is_fetched_exactly_in_one_request(prefix: str) -> Non
     pieces = [remote.read1(65_536) for _ in range(8)]
     assert b"".join(pieces) == DATA[200_000:700_000]
     assert (remote.requests, remote.bytes_read) == (1, 500_000)
+    assert [remote.holds(at) for at in (199_999, 200_000, 699_999, 700_000)] == [False, True, True, False]
     assert remote.read1(10) == DATA[700_000:700_010]
 
 

@@ -1,16 +1,20 @@
+import random
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 
+from reelworks.config import load_recipe
 from reelworks.data.latents import Example, TensorRef
 from reelworks.models.dit import DiTConfig
 from reelworks.train.dit_batch import TrainingBatch, TrainingClip, build, choose_caption, total_weight
 from reelworks.train.dit_loop import caption_sample
-from reelworks.train.dit_recipe import Objective, Text
+from reelworks.train.dit_recipe import Objective, Text, TrainDiTRecipe
 
 CONFIG = DiTConfig(channels=4, width=24, layers=1, heads=2, text_width=6)
 CPU = torch.device("cpu")
+RECIPES = Path(__file__).resolve().parents[2] / "jobs" / "recipes"
 
 
 def clip(name: str, frames: int) -> TrainingClip:
@@ -60,6 +64,41 @@ def test_captions_are_chosen_by_their_shares_and_dropped_by_the_dropout() -> Non
     again = [choose_caption(("original", "descriptive"), text, 0, str(i), 0) for i in range(50)]
     assert again == kinds[:50]
     assert again != [choose_caption(("original", "descriptive"), text, 0, str(i), 1) for i in range(50)]
+
+
+# Of the clips clip-0 to clip-199 at seed 0 in epoch 0, by default: which learn from the original, and from no caption.
+GOLDEN_ORIGINAL = [18, 22, 30, 51, 65, 77, 79, 99, 112, 169, 178, 179, 186]
+GOLDEN_NONE = [0, 4, 8, 9, 10, 11, 15, 23, 25, 33, 56, 57, 58, 81, 95, 116, 142, 149, 152, 154, 164, 177, 180]
+
+
+def default_mix(seed: int = 0, epoch: int = 0, num_clips: int = 200) -> list[str | None]:
+    text = Text(encoder="x", max_tokens=8)
+    kinds = ("original", "short", "descriptive")
+    return [choose_caption(kinds, text, seed, f"clip-{index}", epoch) for index in range(num_clips)]
+
+
+def test_by_default_95_in_100_captions_are_descriptive_and_5_original() -> None:
+    assert Text(encoder="x", max_tokens=8).captions == {"descriptive": 0.95, "original": 0.05}
+    for size in ("laptop", "cluster"):
+        recipe = load_recipe(TrainDiTRecipe, RECIPES / size / "train_dit.yaml")
+        assert recipe.text.captions == {"descriptive": 0.95, "original": 0.05}
+    shown = [kind for kind in default_mix(num_clips=2500) if kind is not None]
+    assert set(shown) == {"descriptive", "original"}
+    assert shown.count("original") / len(shown) == pytest.approx(0.05, abs=0.01)
+
+
+def test_the_caption_of_a_clip_is_a_function_of_its_id_the_epoch_and_the_seed_alone() -> None:
+    first = default_mix()
+    assert [index for index, kind in enumerate(first) if kind == "original"] == GOLDEN_ORIGINAL
+    assert [index for index, kind in enumerate(first) if kind is None] == GOLDEN_NONE
+    assert len({tuple(default_mix(seed, epoch)) for seed in (0, 1) for epoch in (0, 1)}) == 4
+    torch.manual_seed(1)
+    random.seed(1)
+    text = Text(encoder="x", max_tokens=8)
+    backwards = [
+        choose_caption(("descriptive", "original"), text, 0, f"clip-{index}", 0) for index in range(199, -1, -1)
+    ]
+    assert backwards[::-1] == first
 
 
 def test_the_text_statistics_are_of_the_commonest_kind_alone() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -36,14 +36,22 @@ LOG_RATIO = 50
 ASPECTS = ((9, 21), (9, 16), (2, 3), (3, 4), (1, 1), (4, 3), (3, 2), (16, 9), (2, 1), (21, 9))
 
 
+# What became of the sources: these add up to all of them.
+ENDS = ("with_clips", "no_clips", "quarantined", "changed")
+
+
 @dataclass(frozen=True)
 class Distribution:
-    """Bars of one quantity; `quantiles` (5%, 50%, 95%) where it is a number and not a class."""
+    """Bars of one quantity; `quantiles` (5%, 50%, 95%) where it is a number and not a class.
+
+    `spacing` of a number's bars: one for each value, equal steps, or equal ratios.
+    """
 
     name: str
     labels: Sequence[str]
     counts: Sequence[int]
     quantiles: tuple[float, float, float] | None = None
+    spacing: Literal["each", "even", "log"] = "each"
 
 
 def distributions(tables: Iterable[pa.Table]) -> list[Distribution]:
@@ -74,7 +82,7 @@ def _numbers(table: pa.Table) -> dict[str, np.ndarray]:
     for variant in ("original", "short", "descriptive"):
         texts = pc.drop_null(table[f"caption_{variant}"])
         if len(texts):
-            found[f"words in a {variant} caption"] = np.array([len(text.split()) for text in texts.to_pylist()])
+            found[f"words in {variant} captions"] = np.array([len(text.split()) for text in texts.to_pylist()])
     scores: dict[str, list[float]] = {}
     for row in table["scores"].to_pylist():
         for name, value in row or ():
@@ -97,7 +105,7 @@ def of_numbers(name: str, values: np.ndarray) -> Distribution:
     edges[0], edges[-1] = first, last  # rounding would lose the extremes
     counts, _ = np.histogram(values, edges)
     labels = [f"{start:.4g} to {stop:.4g}" for start, stop in zip(edges[:-1], edges[1:], strict=True)]
-    return Distribution(name, labels, counts.tolist(), (low, middle, high))
+    return Distribution(name, labels, counts.tolist(), (low, middle, high), "log" if wide else "even")
 
 
 def of_classes(name: str, counts: Mapping[str, int]) -> Distribution:
@@ -114,6 +122,22 @@ def aspect_name(width: int, height: int) -> str:
     off = [abs(np.log(width / height * tall / wide)) for wide, tall in ASPECTS]
     wide, tall = ASPECTS[int(np.argmin(off))]
     return f"{wide}:{tall}"
+
+
+def sums(counts: Mapping[str, int]) -> list[str]:
+    """A manifest's counts as two sums that a person can check: what became of the sources, and of their clips."""
+    ends = {name.replace("_", " "): counts[name] for name in ENDS if counts.get(name)}
+    reasons = {name.removeprefix("dropped_"): n for name, n in counts.items() if name.startswith("dropped_") and n}
+    kept, dropped = counts.get("clips", 0), counts.get("dropped", 0)
+    why = f" ({_sum(reasons)})" if reasons else ""
+    return [
+        f"{counts.get('sources', sum(ends.values())):,} sources = {_sum(ends)}",
+        f"{kept + dropped:,} clips found = {kept:,} kept + {dropped:,} dropped{why}",
+    ]
+
+
+def _sum(parts: Mapping[str, int]) -> str:
+    return " + ".join(f"{count:,} {name}" for name, count in parts.items()) or "0"
 
 
 def as_lines(found: Sequence[Distribution]) -> list[str]:

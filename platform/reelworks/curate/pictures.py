@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 CELL_PX = 96
 FRAMES_SHOWN = 4
 TEXT_PX = 300
+# Lines and characters of captions that fit beside the frames of a clip; the rest is cut.
+LINES_SHOWN, LINE_CHARACTERS = 6, 46
 
 
 def draw(plan: Plan, run: Run, ref: SnapshotRef) -> dict[str, float]:
@@ -54,14 +56,25 @@ def contact_sheet(cells: Sequence[tuple[np.ndarray, list[str]]]) -> bytes:
     """PNG: a line a clip, a few of its frames and its captions beside them; two clips side by side."""
     line_px, column_px = CELL_PX + 8, FRAMES_SHOWN * (CELL_PX + 4) + TEXT_PX
     sheet = Image.new("RGB", (2 * column_px, line_px * ((len(cells) + 1) // 2)), "white")
-    pen = ImageDraw.Draw(sheet)
     for index, (frames, lines) in enumerate(cells):
         left, top = index % 2 * column_px, index // 2 * line_px
         for at, frame in enumerate(np.linspace(0, len(frames) - 1, FRAMES_SHOWN).round().astype(int)):
             sheet.paste(_fitted(frames[frame]), (left + at * (CELL_PX + 4), top + 4))
-        text = "\n".join(part for line in lines for part in textwrap.wrap(line, 46))
-        pen.multiline_text((left + FRAMES_SHOWN * (CELL_PX + 4) + 4, top + 4), text, fill="black")
+        # A picture of its own: whatever a caption holds, it ends where the next clip begins.
+        label = Image.new("RGB", (TEXT_PX - 8, CELL_PX), "white")
+        ImageDraw.Draw(label).multiline_text((0, 0), "\n".join(fitted_lines(lines)), fill="black")
+        sheet.paste(label, (left + FRAMES_SHOWN * (CELL_PX + 4) + 4, top + 4))
     return _png(sheet)
+
+
+def fitted_lines(lines: Sequence[str]) -> list[str]:
+    """Lines wrapped, the longest cut until all fit beside a clip; … says where one goes on."""
+    most = LINES_SHOWN * LINE_CHARACTERS + 1
+    wrapped = [textwrap.wrap(line[:most], LINE_CHARACTERS) for line in lines]
+    while sum(map(len, wrapped)) > LINES_SHOWN and max(map(len, wrapped)) > 1:
+        longest = max(wrapped, key=len)
+        longest[-2:] = [f"{longest[-2][: LINE_CHARACTERS - 1].rstrip('…')}…"]
+    return [part for parts in wrapped for part in parts]
 
 
 def reconstruct(plan: Plan, run: Run, rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:

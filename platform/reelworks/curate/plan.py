@@ -14,6 +14,9 @@ from reelworks.curate.recipe import Pool, PrepareRecipe
 # Raised when the output of a stage changes for the same input; a golden test fails when it should have been.
 STAGE_VERSION = {"index": 5, "scores": 1, "score_models": 2, "captions": 1, "text": 1, "latents": 1}
 
+# Raised when one kind of score model finds something else: the scores of the other kind stay valid.
+SCORER_VERSION = {"text_area": 2}
+
 SUFFIX = {"text": ".safetensors", "latents": ".safetensors"}  # all else is a table
 
 SCORE_LIBRARIES = {"label": ("pillow", "torch", "transformers"), "text_area": ("onnxruntime", "rapidocr-onnxruntime")}
@@ -82,6 +85,7 @@ def stage_fingerprints(recipe: PrepareRecipe, digests: Mapping[str, str]) -> dic
     for name, scorer in recipe.score_models.items():
         asked = scorer.model_dump(mode="json", exclude={"source", "pool", "chunks_per_call"}) | {"name": name}
         fields = {**decoding, **_model(digests[score_stage(name)], scorer.pool), "asked": asked}
+        fields |= {"scorer": SCORER_VERSION[scorer.kind]} if scorer.kind in SCORER_VERSION else {}
         found[score_stage(name)] = _hash("score_models", fields, ("av", *SCORE_LIBRARIES[scorer.kind]))
     found["scores"] = _hash("scores", decoding, ("av", "numpy", "pillow"))
     if recipe.captioner:

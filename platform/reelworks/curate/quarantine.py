@@ -132,7 +132,7 @@ def list_quarantine(root: str, choice: Choice | None = None) -> str:
     for record in records:
         fields = record.fields
         good = "" if fields["good_frames"] is None else f", {fields['good_frames']} good frames"
-        about = f"{fields['stage']}, {_attempts(fields)}{good}, {fields['at']}"
+        about = f"{fields['stage']}, {_attempts(fields)}{good}, ETag {fields['etag']}, {fields['at']}"
         lines.append(f"{fields['kind']:18} {fields['uri']}  ({about})")
         lines.append(f"{'':18} {fields['message']}")
     return "\n".join(lines)

@@ -67,8 +67,8 @@ class ScoreModel(Section):
     source: str
     """Model source: a Transformers image classifier, a CLIP or SigLIP class, or the text detector's package."""
     kind: Literal["label", "text_area"] = "label"
-    """label: probability of a label; text_area: share of the picture that text covers (the extra `ocr`, with
-    package:rapidocr_onnxruntime/models as source)."""
+    """label: probability of a label; text_area: share of the picture that legible text covers, two characters or more
+    (the extra `ocr`, with package:rapidocr_onnxruntime/models as source)."""
     label: str = ""
     """kind label: the label whose probability is the score; for CLIP and SigLIP classes any text."""
     against: tuple[str, ...] = ()

@@ -25,6 +25,8 @@ FRAMES_SHOWN = 4
 CELL_PX = 128
 # Addresses of a kind, and captions, that the page names of what changed.
 CHANGES_SHOWN = 5
+# What of a manifest says how the snapshot was made.
+SETTINGS = ("models", "fingerprints", "clips", "filters")
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def report_of(root: str, ref: SnapshotRef, clips: Sequence[Decoded]) -> str:
             distributions=distributions(read_tables(root, manifest["parts"], COLUMNS)),
             quarantine=quarantine_rows(root, manifest),
             changes=changes_since_parent(root, ref, manifest),
-            settings={name: manifest[name] for name in ("models", "fingerprints", "clips") if name in manifest},
+            settings={name: manifest[name] for name in SETTINGS if name in manifest},
             cards=[card(clip) for clip in clips],
         )
     )

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from reelworks.curate.distribution import COLUMNS, as_lines, distributions
+from reelworks.curate.distribution import COLUMNS, as_lines, distributions, sums
 from reelworks.curate.snapshot import read_manifest, read_tables
 
 CLIPS_SHOWN = 5
+CAPTION_CHARACTERS = 120
 
 
 def show(root: str, reference: str) -> str:
@@ -17,6 +18,7 @@ def show(root: str, reference: str) -> str:
     lines = [
         f"{ref.name}@{ref.number}  id {ref.id}",
         f"parent {manifest['parent'] or 'none'}",
+        *sums(manifest["counts"]),
         *(f"{name:28} {value:>10,}" for name, value in manifest["counts"].items()),
         *as_lines(distributions(read_tables(root, manifest["parts"], COLUMNS))),
     ]
@@ -25,9 +27,15 @@ def show(root: str, reference: str) -> str:
     lines += [f"{stage:10} {source}" for stage, source in manifest["models"].items()]
     for table in read_tables(root, manifest["parts"][:1]):
         for row in table.slice(0, CLIPS_SHOWN).to_pylist():
-            captions = [row[f"caption_{name}"] for name in ("original", "short", "descriptive")]
-            lines.append(f"{row['clip_id']}  {row['source_uri']}  {captions}")
+            lines.append(f"{row['clip_id']}  {row['source_uri']}  {row['start_s']:.2f} to {row['end_s']:.2f} s")
+            captions = {name: row[f"caption_{name}"] for name in ("original", "short", "descriptive")}
+            lines += [f"  {name:12} {_beginning(text)}" for name, text in captions.items() if text is not None]
     return "\n".join(lines)
+
+
+def _beginning(text: str) -> str:
+    line = " ".join(text[: 2 * CAPTION_CHARACTERS].split())
+    return line if len(line) <= CAPTION_CHARACTERS else f"{line[: CAPTION_CHARACTERS - 1]}…"
 
 
 def quarantine_rows(root: str, manifest: dict[str, Any]) -> list[dict[str, Any]]:

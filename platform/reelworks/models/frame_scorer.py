@@ -24,6 +24,9 @@ from reelworks.errors import UserError
 
 # Shorter side, in pixels, that the text detector sees: captions and watermarks of a 20th of the picture stay legible.
 TEXT_SIDE_PX = 480
+# What the recogniser has to read in a box, and the mean confidence in its characters: birds, cups and windows are read
+# as one character, at up to 0.96. Between 0.3 and 0.7 the confidence decided about none of 177 frames.
+TEXT_CHARACTERS, TEXT_CONFIDENCE = 2, 0.5
 
 
 class FrameScorer(Protocol):
@@ -102,39 +105,62 @@ def _reads_text(config: Any) -> bool:
 
 
 class TextAreaScorer:
-    """The share of a frame that text covers, by the detector of the package rapidocr-onnxruntime (PP-OCRv4).
+    """The share of a frame that text covers, by the package rapidocr-onnxruntime (PP-OCRv4).
 
-    Raises UserError where the package or its detector is missing.
+    What its detector marks counts where its recogniser also reads it: of 51 frames without text the detector alone saw
+    some on 20 in over a hundredth of the picture, both together on none; of 126 with text burnt in, 116 and 113.
+    Raises UserError where the package or its models are missing.
     """
 
     def __init__(self, path: Path | str, threads: int = 1) -> None:
         try:
             from rapidocr_onnxruntime.ch_ppocr_det import TextDetector
+            from rapidocr_onnxruntime.ch_ppocr_rec import TextRecognizer
         except ImportError as error:
             raise UserError("the text detector's package is missing", "pip install 'reelworks[ocr]'") from error
-        found = sorted(Path(path).glob("*_det_*.onnx"))
-        if not found:
-            raise UserError(f"no text detector in {path}", "name package:rapidocr_onnxruntime/models")
-        self.detector = TextDetector(
-            {
-                "model_path": str(found[0]),
-                "use_cuda": False,
-                "use_dml": False,
-                "intra_op_num_threads": threads,
-                "inter_op_num_threads": 1,
-                "limit_side_len": TEXT_SIDE_PX,
-                "limit_type": "min",
-                "mean": [0.5] * 3,
-                "std": [0.5] * 3,
-            }
-        )
+        session = {"use_cuda": False, "use_dml": False, "intra_op_num_threads": threads, "inter_op_num_threads": 1}
+        detector = {"limit_side_len": TEXT_SIDE_PX, "limit_type": "min", "mean": [0.5] * 3, "std": [0.5] * 3}
+        # One box a call: beside others it would be filled up to the widest, and its reading would depend on theirs.
+        recognizer = {"rec_img_shape": [3, 48, 320], "rec_batch_num": 1}
+        self.detector = TextDetector({**session, **detector, "model_path": _text_model(path, "det")})
+        self.recognizer = TextRecognizer({**session, **recognizer, "model_path": _text_model(path, "rec")})
 
     def __call__(self, frames: NDArray[np.uint8]) -> NDArray[np.float64]:
         return np.array([self._share(frame) for frame in frames])
 
     def _share(self, frame: NDArray[np.uint8]) -> float:
-        boxes, _ = self.detector(np.ascontiguousarray(frame[..., ::-1]))  # the detector was trained on BGR
         covered = Image.new("1", (frame.shape[1], frame.shape[0]))
-        for box in [] if boxes is None else boxes:
-            ImageDraw.Draw(covered).polygon([tuple(corner) for corner in box.tolist()], fill=1)
+        for box in self._boxes(frame):
+            text, confidence = self._read(frame, box)
+            if len(text.strip()) >= TEXT_CHARACTERS and confidence >= TEXT_CONFIDENCE:
+                ImageDraw.Draw(covered).polygon([tuple(corner) for corner in box.tolist()], fill=1)
         return float(np.asarray(covered).mean())
+
+    def _boxes(self, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Corners (N, 4, 2) in pixels, clockwise from the upper left, of what may be lines of text."""
+        boxes, _ = self.detector(np.ascontiguousarray(frame[..., ::-1]))  # the models were trained on BGR
+        return np.zeros((0, 4, 2), np.float32) if boxes is None else boxes
+
+    def _read(self, frame: NDArray[np.uint8], box: NDArray[np.float32]) -> tuple[str, float]:
+        """The text of a box and the mean confidence in its characters; 0 where there is none."""
+        (found,), _ = self.recognizer([upright(frame, box)[..., ::-1]])
+        return found
+
+
+def upright(frame: NDArray[np.uint8], box: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """What a box (4, 2) holds of a frame, turned level; a line that runs down the picture is turned by 90 degrees."""
+    upper_left, upper_right, lower_right, lower_left = box
+    wide, tall = (max(1, round(float(np.linalg.norm(to - upper_left)))) for to in (upper_right, lower_left))
+    corners = [*upper_left, *lower_left, *lower_right, *upper_right]
+    cut = Image.fromarray(frame).transform(
+        (wide, tall), Image.Transform.QUAD, [float(one) for one in corners], Image.Resampling.BICUBIC
+    )
+    level = np.asarray(cut)
+    return np.rot90(level) if tall >= 1.5 * wide else level
+
+
+def _text_model(path: Path | str, which: str) -> str:
+    found = sorted(Path(path).glob(f"*_{which}_*.onnx"))
+    if not found:
+        raise UserError(f"no text {which} model in {path}", "name package:rapidocr_onnxruntime/models")
+    return str(found[0])

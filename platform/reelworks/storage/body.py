@@ -9,15 +9,11 @@ from typing import Any, TypeVar
 
 from reelworks.errors import StorageError, StorageErrorKind
 from reelworks.storage.client import s3, translated
+from reelworks.storage.pace import TooSlow, paced
 from reelworks.storage.traffic import count
 
 # botocore asks again where an answer doesn't begin; what happens to its body is ours.
 READ_ATTEMPTS = 3
-# A server that sends a byte a second never runs into a time-out of the socket. After this long, a body must have come
-# at this rate in the mean: a thousandth of a slow line, and a dripping server costs a minute in all attempts.
-GRACE_S = 20.0
-SLOWEST_BYTES_S = 32 * 2**10
-PIECE_BYTES = 256 * 2**10
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -47,15 +43,14 @@ def _pieces(uri: str, answer: dict[str, Any]) -> Iterator[bytes]:
     from urllib3.exceptions import HTTPError
 
     # botocore's own body has no read that returns what is there: a large one would wait for a slow server for hours.
-    stream, length = answer["Body"]._raw_stream, answer["ContentLength"]
-    begun_s, came = time.monotonic(), 0
+    stream, length, came = answer["Body"]._raw_stream, answer["ContentLength"], 0
     try:
-        while piece := stream.read1(PIECE_BYTES):
+        for piece in paced(stream, length):
             came += len(piece)
             count(read=len(piece))
             yield piece
-            if came < min(length, SLOWEST_BYTES_S * (time.monotonic() - begun_s - GRACE_S)):
-                raise _broken(uri, came, length, f"slower than {SLOWEST_BYTES_S} bytes a second")
+    except TooSlow as error:
+        raise _broken(uri, came, length, str(error)) from error
     except HTTPError as error:
         raise _broken(uri, came, length, type(error).__name__) from error
     finally:

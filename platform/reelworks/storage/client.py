@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from reelworks.errors import StorageError, StorageErrorKind
+from reelworks.storage.pace import sender
 
 # Seconds without a connection, and without a byte of an answer, after which a request is tried again; so often at most.
 CONNECT_S, READ_S, ATTEMPTS = 5.0, 60.0, 5
@@ -45,7 +46,9 @@ def s3() -> Any:
                 request_checksum_calculation="when_required",
                 response_checksum_validation="when_required",
             )
-            _clients[key] = boto3.session.Session().client("s3", config=config)
+            client = boto3.session.Session().client("s3", config=config)
+            client.meta.events.register("before-send.s3", sender(client._endpoint.http_session))
+            _clients[key] = client
         return _clients[key]
 
 

@@ -134,22 +134,26 @@ class RangedFile(io.RawIOBase):
                 self._recent.remove(window)
                 self._retain(window)
 
+    def holds(self, position: int) -> bool:
+        """Whether the byte at a position is at hand."""
+        return self._window_at(position) is not None
+
     def _rest(self, size: int | None) -> int:
         rest = max(0, self.size - self._position)
         return rest if size is None or size < 0 else min(size, rest)
 
     def _piece(self, wanted: int) -> bytes:
         """Bytes at the position, at least one and at most `wanted`; one request where no window has them."""
-        before = bisect_right(self._kept, self._position, key=_start)  # there may be thousands
-        for window in chain(self._kept[max(0, before - 1) : before], self._recent):
-            if window.start <= self._position < window.stop:
-                break
-        else:
-            window = self._fetch(wanted)
+        window = self._window_at(self._position) or self._fetch(wanted)
         offset = self._position - window.start
         piece = window.data[offset : offset + wanted]
         self._position += len(piece)
         return piece
+
+    def _window_at(self, position: int) -> Window | None:
+        before = bisect_right(self._kept, position, key=_start)  # there may be thousands
+        every = chain(self._kept[max(0, before - 1) : before], self._recent)
+        return next((window for window in every if window.start <= position < window.stop), None)
 
     def _fetch(self, wanted: int) -> Window:
         """A new window from the position on."""

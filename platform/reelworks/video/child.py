@@ -17,8 +17,9 @@ _START_S = 60.0
 _GLANCE_S = 0.5
 """How often a silent child's CPU clock is looked at."""
 
-ReadAt = Callable[[int, int, int], bytes]
-"""(offset, count, where the range ends that is being read, or 0) to at least one byte of the source before its end."""
+ReadAt = Callable[[int, int, int, bool], bytes]
+"""(offset, count, where the range ends that is being read, or 0, whether the read is bounded) to at least one byte of
+the source before its end; to none where a bounded read would cost too much."""
 
 _SERVER = ForkServer()
 atexit.register(_SERVER.stop)
@@ -68,8 +69,9 @@ class DecodingChild:
                 if "read" not in answer:
                     return _checked(answer), received
                 assert read_at is not None
-                offset, count, until = (int(number) for number in answer["read"])
-                wire.send(self._channel, {"ok": True}, read_at(offset, min(count, wire.READ_BYTES), until))
+                offset, count, until, bounded = (int(number) for number in answer["read"])
+                data = read_at(offset, min(count, wire.READ_BYTES), until, bool(bounded))
+                wire.send(self._channel, {"ok": True}, data)
         except (EOFError, BrokenPipeError, ConnectionError) as error:
             if not self.started:  # no file's fault, and no reason to quarantine one
                 status = _SERVER.reap(self.pid)

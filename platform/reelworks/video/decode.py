@@ -31,7 +31,7 @@ def open_video(
 
 
 def probe(source: Source, limits: Limits | None = None) -> Probe:
-    """Read a source's header, index and first frame. Raises as `open_video` does."""
+    """Read a source's header, index and, where that costs little, first frame. Raises as `open_video` does."""
     with open_video(source, limits) as reader:
         return reader.probe
 

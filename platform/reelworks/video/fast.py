@@ -44,11 +44,12 @@ def choose_decoder(probe: "Probe", stream: "FrameStream", colorspace: int, limit
         "truncated": stream.cut,
         "turned or mirrored": probe.rotation != 0 or probe.mirrored,
         "pixels are not square": probe.pixel_aspect != 1,
-        "pixel format": pixel_format != "yuv420p" or colorspace not in _BT601,
         "width": probe.stored_width % SAFE_WIDTH_MULTIPLE_PX != 0,
         "larger than what is fetched whole": stream.file_bytes > limit_bytes,
         f"pyav is faster for {probe.codec}": probe.codec not in FASTER_CODECS,
         "pyav is faster at this size": probe.stored_width * probe.stored_height > FASTER_PIXELS,
+        # Behind the size: a first frame too large to be fetched for a probe doesn't tell it.
+        "pixel format": pixel_format != "yuv420p" or colorspace not in _BT601,
         "damage would go unseen": not stream.sums.carried,
     }
     reason = next((name for name, holds in unsafe.items() if holds), None)
@@ -64,8 +65,9 @@ def decode_with_decord(
     """
     import decord
 
-    times = stream.packet_times()
-    if times is None:
+    known = stream.packet_times()
+    times = sorted(time for time in known if time is not None)
+    if not times or len(times) < len(known):
         return "packets without times"
     file.seek(0)
     try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from typing import BinaryIO
 
-from reelworks.video.remote import Remote
+from reelworks.video.layout import Remote
 
 _MAX_BOXES = 100_000
 """Top-level boxes that are looked at: fragments of half a second for four hours."""

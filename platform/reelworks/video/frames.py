@@ -62,19 +62,41 @@ class Orientation:
         return np.rot90(picture[:, ::-1] if self.mirrored else picture, self.quarter_turns)
 
 
-def orientation_of(frame: VideoFrame) -> Orientation:
-    """Orientation from the frame's display matrix (ISO/IEC 14496-12 6.2.2), to the nearest quarter turn."""
-    every: Any = frame.side_data  # typed as a mapping, yields the data themselves
-    matrix = next((data for data in every if data.type == Type.DISPLAYMATRIX), None)
-    if matrix is None:
-        return Orientation()
-    a, b, _, c, d = struct.unpack("=5i", bytes(matrix)[:20])
+@dataclass(frozen=True)
+class Picture:
+    """What the first picture of a stream, as it is stored, tells of all of them."""
+
+    width: int
+    height: int
+    colorspace: int
+    """Matrix coefficients (ITU-T H.273)."""
+    orientation: Orientation
+    pts: int | None
+    """When it is shown, in units of the stream's time base."""
+
+
+def picture_of(frame: VideoFrame, pts: int) -> Picture:
+    """What a decoded frame tells."""
+    return Picture(frame.width, frame.height, frame.colorspace, _orientation_of(frame), pts)
+
+
+def orientation_by(a: int, b: int, c: int, d: int) -> Orientation:
+    """Orientation by a display matrix (ISO/IEC 14496-12 6.2.2), to the nearest quarter turn."""
     mirrored = a * d - b * c < 0
     # The matrix maps stored to seen, y down; a mirroring first negates its first row.
     if mirrored:
         a, b = -a, -b
     turns = round(np.degrees(np.arctan2(-b, a)) / 90) % 4 if (a or b) else 0
     return Orientation(int(turns), mirrored)
+
+
+def _orientation_of(frame: VideoFrame) -> Orientation:
+    every: Any = frame.side_data  # typed as a mapping, yields the data themselves
+    matrix = next((data for data in every if data.type == Type.DISPLAYMATRIX), None)
+    if matrix is None:
+        return Orientation()
+    a, b, _, c, d = struct.unpack("=5i", bytes(matrix)[:20])
+    return orientation_by(a, b, c, d)
 
 
 class Renderer:

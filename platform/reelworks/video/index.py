@@ -9,8 +9,8 @@ from av.video.stream import VideoStream
 
 from reelworks.errors import VideoError, VideoErrorKind
 from reelworks.video.container import STILL_DEMUXERS
+from reelworks.video.layout import Remote
 from reelworks.video.limits import Limits
-from reelworks.video.remote import Remote
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,9 @@ class Index:
 COMPLETE_INDEX = ("mov", "avi")
 """Containers whose index, where there is one, names every frame (Matroska's names a few key frames only)."""
 
+
+_DEFAULT_DURATION = b"\x23\xe3\x83"
+"""Matroska's element with the time from frame to frame (RFC 9559, section 5.1.4.1.13)."""
 
 _REORDERED = 4
 """Packets by which decoding order differs from display order in what encoders write."""
@@ -76,6 +79,24 @@ def reaches(stream: VideoStream, time: int) -> bool:
     at = entries.search_timestamp(time, backward=True, any_frame=True)
     gap = entries[min(at + 1, last)].timestamp - entries[at].timestamp if at >= 0 else 0
     return at >= 0 and gap * (stream.time_base or Fraction(1, 1000)) <= _NEAR_S
+
+
+def states_rate(demuxer: str, head: bytes) -> bool:
+    """Whether the first bytes of a file state its frame rate; else FFmpeg takes it from some forty frames."""
+    return demuxer != "matroska" or _DEFAULT_DURATION in head
+
+
+def is_covered(stream: VideoStream) -> bool:
+    """Whether the index, as far as it was read, names frames up to the end that the header claims.
+
+    Of a fragmented MP4 without a table of its fragments, FFmpeg takes the last one that it has seen for that end.
+    """
+    entries = stream.index_entries
+    if len(entries) < 2 or stream.duration is None:
+        return True
+    last = entries[len(entries) - 1].timestamp
+    step = last - entries[len(entries) - 2].timestamp
+    return stream.duration <= last - entries[0].timestamp + 2 * step
 
 
 def extent_of(stream: VideoStream, start: int, end: int) -> tuple[int, int] | None:

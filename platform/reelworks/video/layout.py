@@ -1,10 +1,10 @@
-"""Which parts of a remote file opening it reads: header, index and first packets, found by the container's outline."""
+"""Which parts of a remote file opening it reads, found by the container's outline, and what opening it may cost."""
 
 import struct
-from typing import BinaryIO
+from dataclasses import dataclass
+from typing import BinaryIO, Protocol, runtime_checkable
 
 from reelworks.errors import VideoError
-from reelworks.video.fragments import keep_fragment_heads
 from reelworks.video.sniff import HEAD_BYTES, sniff
 
 _MAX_BOXES = 16
@@ -13,55 +13,116 @@ _MAX_BOXES = 16
 _FIRST_PACKETS_BYTES = 128 * 2**10
 """Behind an index: what FFmpeg looks at before it names a stream's rate and size."""
 
-_HEAD_BYTES = 192 * 2**10
-"""The same in front of an index that stands at the end."""
+_FIRST_REQUEST_BYTES = 192 * 2**10
+"""The same with the header in front of it: one request, enough for most files. An index behind the pictures then costs
+a request for its start, which says how long it is, and one for the rest."""
 
 _PLAIN_INDEX_BYTES = 48 * 2**10
 """An index that names no samples, as in front of fragments, is shorter; what follows came with the first request."""
 
-_MKV_HEAD_BYTES = 256 * 2**10
-"""Matroska has no index of its first packets; with its clock of a millisecond FFmpeg looks at twenty of them."""
+_TAIL_BYTES = 64 * 2**10
+"""What stands behind an index at the end of a file is fetched with it: FFmpeg looks at the head of every box."""
 
 _CUES_BYTES = 16 * 2**20
 """Cues stand at the end as a rule, with tags behind them; farther from the end their length isn't known here."""
+
+_MAX_BESIDE_INDEX_BYTES, _MAX_REQUESTS = 256 * 2**10, 3
+"""What opening an MP4 costs at most, beside the HEAD that a bare address needs."""
+_INDEX_BYTES_A_REQUEST = 8 * 2**20
+"""A longer index costs further requests."""
+
+_MKV_MAX_BYTES, _MKV_MAX_REQUESTS = 2**20, 4
+"""Matroska has no index of its first packets; with its clock of a millisecond FFmpeg looks at up to forty of them."""
 
 _SEGMENT = b"\x18\x53\x80\x67"
 _CUES_SEEK = b"\x53\xab\x84\x1c\x53\xbb\x6b\x53\xac"
 
 
-def opening_parts(file: BinaryIO, file_bytes: int) -> list[tuple[int, int]]:
-    """(start, stop) of the parts that every opening reads; empty for containers without an index in one place.
+@runtime_checkable
+class Remote(Protocol):
+    """A file whose bytes cost requests: told what will be read, it makes fewer and fetches less."""
 
-    Costs one request, one more where the index stands behind the pictures, and one for each fragment of an MP4 without
-    a table of them.
+    def expect(self, start: int, stop: int, keep: bool = False) -> None:
+        """[start, stop) will be read in order; with `keep` again and again."""
+        ...
+
+    def read1(self, size: int | None = -1) -> bytes:
+        """At most `size` bytes with at most one request."""
+        ...
+
+
+@runtime_checkable
+class Metered(Remote, Protocol):
+    """A remote file that counts what it has cost so far."""
+
+    requests: int
+    bytes_read: int
+
+    def holds(self, position: int) -> bool:
+        """Whether the byte at a position is at hand."""
+        ...
+
+
+@runtime_checkable
+class Bounded(Protocol):
+    """A remote file as a decoding child sees it; while it is `bounded`, it seems to end where its opening has cost what
+    it may."""
+
+    bounded: bool
+    withheld: bool
+    """Something that was asked for lay beyond."""
+
+
+def withheld(file: BinaryIO) -> bool:
+    """True where a file seemed shorter than it is."""
+    return isinstance(file, Bounded) and file.withheld
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What opening a file reads at any rate, and what it may cost in all."""
+
+    parts: tuple[tuple[int, int], ...]
+    """(start, stop) each."""
+    max_bytes: int
+    max_requests: int
+    fragments_at: int = 0
+    """Where fragments may begin; 0 where there are none."""
+
+    def ahead(self, position: int, requests: int, fetched_bytes: int) -> int:
+        """Bytes to fetch at a position where so much has been spent; 0 where it has to do without them."""
+        left, left_requests = self.max_bytes - fetched_bytes, self.max_requests - requests
+        if left_requests <= 0 or left <= 0:
+            return 0
+        stop = next((stop for start, stop in self.parts if start <= position < stop), None)
+        if stop is None:
+            return left // left_requests
+        return stop - position if stop - position <= left else 0
+
+
+def plan_opening(file: BinaryIO, file_bytes: int) -> Opening | None:
+    """What opening costs at most; None for containers without an index, which are read until FFmpeg knows enough.
+
+    Costs one request, and one more where the index stands behind the pictures.
     """
+    if isinstance(file, Remote):
+        file.expect(0, _FIRST_REQUEST_BYTES)
     file.seek(0)
     head = file.read(HEAD_BYTES)
     try:
         demuxer = sniff(head)
     except VideoError:
-        return []  # opening it says so properly
-    parts: list[tuple[int, int]] = []
+        return None  # opening it says so properly
+    opening = None
     if demuxer == "mov":
-        index = _find_moov(file, file_bytes)
-        if index and index[0] < _HEAD_BYTES:
-            parts = [(0, index[1] + _FIRST_PACKETS_BYTES)]
-            if index[1] < _PLAIN_INDEX_BYTES:
-                keep_fragment_heads(file, index[1], file_bytes)
-        elif index:
-            parts = [(0, _HEAD_BYTES), index]
-    elif demuxer == "avi":
-        parts = [(0, _HEAD_BYTES), *_find_avi_indexes(file, file_bytes)]
+        opening = _plan_mov(file, file_bytes)
     elif demuxer == "matroska":
-        parts = [(0, _MKV_HEAD_BYTES)]
-        cues = _find_cues(head)
-        if cues is not None and _MKV_HEAD_BYTES < cues < file_bytes:
-            parts.append((cues, file_bytes if file_bytes - cues <= _CUES_BYTES else cues + _MKV_HEAD_BYTES))
+        opening = _plan_matroska(head, file_bytes)
     file.seek(0)
-    return [(start, min(stop, file_bytes)) for start, stop in parts]
+    return opening
 
 
-def _find_moov(file: BinaryIO, file_bytes: int) -> tuple[int, int] | None:
+def find_moov(file: BinaryIO, file_bytes: int) -> tuple[int, int] | None:
     """(start, stop) of the index of an ISO base media file (ISO/IEC 14496-12, 4.2 and 8.2.1)."""
     at = 0
     for _ in range(_MAX_BOXES):
@@ -80,11 +141,38 @@ def _find_moov(file: BinaryIO, file_bytes: int) -> tuple[int, int] | None:
     return None
 
 
-def _find_avi_indexes(file: BinaryIO, file_bytes: int) -> list[tuple[int, int]]:
-    """(start, stop) of the indexes: those that an OpenDML header names (AVI M-JPEG DML, 1996, 5.0), else what follows
-    the pictures."""
+def _plan_mov(file: BinaryIO, file_bytes: int) -> Opening | None:
+    index = find_moov(file, file_bytes)
+    if index is None:
+        return None
+    start, stop = index
+    parts: tuple[tuple[int, int], ...]
+    if start <= _FIRST_PACKETS_BYTES:
+        parts = ((0, min(stop + _FIRST_PACKETS_BYTES, file_bytes)),)
+    else:
+        parts = ((0, _FIRST_REQUEST_BYTES), (start, file_bytes if file_bytes - stop <= _TAIL_BYTES else stop))
+    requests = _MAX_REQUESTS + (stop - start) // _INDEX_BYTES_A_REQUEST
+    fragments_at = stop if stop <= _PLAIN_INDEX_BYTES else 0
+    return Opening(parts, stop - start + _MAX_BESIDE_INDEX_BYTES, requests, fragments_at)
+
+
+def _plan_matroska(head: bytes, file_bytes: int) -> Opening:
+    parts: tuple[tuple[int, int], ...] = ((0, min(_FIRST_REQUEST_BYTES, file_bytes)),)
+    cues = _find_cues(head)
+    if cues is not None and _FIRST_REQUEST_BYTES < cues < file_bytes:
+        stop = file_bytes if file_bytes - cues <= _CUES_BYTES else cues + _FIRST_REQUEST_BYTES
+        parts += ((cues, min(stop, file_bytes)),)
+    return Opening(parts, _MKV_MAX_BYTES, _MKV_MAX_REQUESTS)
+
+
+def avi_parts(file: BinaryIO, file_bytes: int) -> list[tuple[int, int]]:
+    """(start, stop) of an AVI's header and its indexes: those that an OpenDML header names (AVI M-JPEG DML, 1996, 5.0),
+    else what follows the pictures. Empty for other containers."""
     file.seek(0)
-    stop = min(8 + struct.unpack_from("<I", file.read(12), 4)[0], file_bytes)
+    head = file.read(12)
+    if len(head) < 12 or head[:4] != b"RIFF" or head[8:] != b"AVI ":
+        return []
+    stop = min(8 + struct.unpack_from("<I", head, 4)[0], file_bytes)
     at = 12
     for _ in range(_MAX_BOXES):
         file.seek(at)
@@ -95,7 +183,8 @@ def _find_avi_indexes(file: BinaryIO, file_bytes: int) -> list[tuple[int, int]]:
         if header[8:] == b"movi":
             index = (at + 8 + size, stop)
             file.seek(0)
-            return _opendml_indexes(file.read(min(at, _HEAD_BYTES))) or [index] * (index[0] < stop)
+            indexes = _opendml_indexes(file.read(min(at, _FIRST_REQUEST_BYTES))) or [index] * (index[0] < stop)
+            return [(0, _FIRST_REQUEST_BYTES), *indexes]
         at += 8 + size + size % 2
     return []
 

@@ -3,12 +3,10 @@
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from av.video.frame import VideoFrame
-
 from reelworks.video.container import STILL_DEMUXERS
 from reelworks.video.fast import choose_decoder
-from reelworks.video.frames import Orientation, displayed_size
-from reelworks.video.index import duration_of
+from reelworks.video.frames import Picture, displayed_size
+from reelworks.video.index import duration_of, is_covered
 from reelworks.video.stream import FrameStream
 
 
@@ -36,6 +34,7 @@ class Probe:
     num_frames: int | None
     """Frames that are shown; None where no index tells (MKV, TS, PS, FLV, fragmented MP4)."""
     duration_s: float | None
+    """None where nothing tells, or only a remote file's fragments do, each of which would cost a request."""
     start_s: float
     """Presentation time of the first frame, as the header says."""
     time_base: Fraction
@@ -62,12 +61,17 @@ class Probe:
         return self.num_frames is not None and self.frames_present is not None and self.frames_present < self.num_frames
 
 
-def describe(source: FrameStream, first: VideoFrame, orientation: Orientation) -> Probe:
-    """Put header, index and first frame together. The first frame carries the rotation and the true pixel size."""
+def describe(source: FrameStream, first: Picture) -> Probe:
+    """Put header, index and first picture together, which has the rotation and the true pixel size."""
     stream, index = source.stream, source.index
+    orientation = first.orientation
     aspect = stream.codec_context.sample_aspect_ratio or Fraction(1)
     height, width = displayed_size(first.width, first.height, aspect, orientation)
     still = source.demuxer in STILL_DEMUXERS
+    start = stream.start_time
+    if start is None and source.is_partial():  # FFmpeg looks at more frames before it names it
+        start = first.pts
+    timeless = source.demuxer == "mov" and index.shown is None and source.is_partial() and is_covered(stream)
     probe = Probe(
         container=source.demuxer,
         codec=stream.codec_context.codec.canonical_name,
@@ -80,8 +84,8 @@ def describe(source: FrameStream, first: VideoFrame, orientation: Orientation) -
         pixel_aspect=aspect,
         fps=0.0 if still else float(source.rate()),
         num_frames=index.shown,
-        duration_s=None if still else duration_of(source.container, stream),
-        start_s=float((stream.start_time or 0) * source.time_base),
+        duration_s=None if still or timeless else duration_of(source.container, stream),
+        start_s=float((start or 0) * source.time_base),
         time_base=source.time_base,
         variable_frame_rate=index.uneven,
         edit_list_hides=index.hidden,

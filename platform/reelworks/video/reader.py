@@ -15,7 +15,8 @@ from av.video.frame import VideoFrame
 
 from reelworks.errors import VideoError, VideoErrorKind
 from reelworks.video.fast import decode_with_decord
-from reelworks.video.frames import Allocate, Collector, Frames, Renderer, allocate_private, orientation_of
+from reelworks.video.frames import Allocate, Collector, Frames, Renderer, allocate_private
+from reelworks.video.layout import Bounded, withheld
 from reelworks.video.limits import Limits
 from reelworks.video.probe import Probe, describe
 from reelworks.video.stream import FrameStream
@@ -53,14 +54,43 @@ class Reader:
         self._file = file
         self._use_decord = use_decord
         self._left: _Walk | None = None  # where the last call ended in a file that can't be jumped in
-        self._stream = FrameStream(file, self.limits, ordered)
+        self._ordered = ordered
+        self._postponed = False
+        self.probe: Probe
         try:
-            first = self._stream.first_frame()
-            self._orientation = orientation_of(first)
-            self.probe: Probe = describe(self._stream, first, self._orientation)
+            self._open()
+        except VideoError:
+            if not withheld(file):
+                raise
+            self._open_unbounded()  # it may be what was withheld that was missing
+        self._postponed = withheld(file)
+        if isinstance(file, Bounded):
+            file.bounded = False
+
+    def _open(self) -> None:
+        self._stream = FrameStream(self._file, self.limits, self._ordered)
+        try:
+            picture = self._stream.first_picture()
+            if withheld(self._file) and not self._stream.states_rate:
+                raise VideoError(VideoErrorKind.corrupt, "Too few frames were read to tell their rate.", 0)
+            self._orientation = picture.orientation
+            self.probe = describe(self._stream, picture)
         except BaseException:
             self._stream.close()
             raise
+
+    def _open_unbounded(self) -> None:
+        """Open without a limit on what it costs: header and first frame are read and proved now. Raises VideoError."""
+        if isinstance(self._file, Bounded):
+            self._file.bounded = self._file.withheld = False
+        self._open()
+
+    def _complete(self) -> None:
+        """What a bounded opening had to leave out, before anything is decoded. Raises VideoError."""
+        if self._postponed:
+            self._stream.close()
+            self._open_unbounded()
+            self._postponed = False
 
     def close(self) -> None:
         self._stream.close()
@@ -83,6 +113,7 @@ class Reader:
         """Decode the whole source, a span or single times; see `reelworks.video.decode`."""
         if span_s is not None and times_s is not None:
             raise ValueError("span_s and times_s can't both be given; choose one.")
+        self._complete()
         renderer = self._renderer(size, interpolation)
         if (
             self._use_decord
@@ -122,6 +153,7 @@ class Reader:
 
         What is good before an error comes first; the last batch then carries the error and is followed by nothing.
         """
+        self._complete()
         renderer = self._renderer(size, interpolation)
         per_batch = max(1, batch_bytes // (renderer.height * renderer.width * 3))
         room = per_batch * renderer.height * renderer.width * 3

@@ -18,12 +18,12 @@ import numpy as np
 from reelworks.errors import VideoError, VideoErrorKind
 from reelworks.video import wire
 from reelworks.video.child import ChildGone, DecodingChild
+from reelworks.video.fragments import keep_fragment_heads
 from reelworks.video.frames import Frames
-from reelworks.video.layout import opening_parts
+from reelworks.video.layout import Metered, Opening, avi_parts, plan_opening
 from reelworks.video.limits import Limits
 from reelworks.video.probe import Probe
 from reelworks.video.reader import BATCH_BYTES
-from reelworks.video.remote import Remote
 from reelworks.video.seeking import INDEXED, SEARCHED
 from reelworks.video.source import size_of
 
@@ -82,11 +82,10 @@ class SandboxedReader:
         self._file, self._ordered = file, ordered
         self._size = size_of(file)
         self._pages = self._shareable(whole)
-        if self._pages is None and isinstance(file, Remote):
-            for start, stop in opening_parts(file, self._size):
-                file.expect(start, stop, keep=True)
-            if whole:
-                file.expect(0, self._size)
+        self._opening: Opening | None = None
+        self._fragments_at = 0  # where they may begin that are looked for before anything is decoded
+        if self._pages is None and isinstance(file, Metered):
+            self._plan(file, whole)
         self._child: DecodingChild | None = None
         self._failures = 0
         self.probe: Probe
@@ -195,21 +194,44 @@ class SandboxedReader:
         message: wire.Message = {"call": "open", "size": self._size, "limits": asdict(self.limits)}
         message["ordered"] = self._ordered
         message["cautious"] = self._failures > 0  # what hung or crashed may have been decord: then without it
+        message["bounded"] = self._opening is not None and not self._failures
         answer, _ = self._ask(child, message, descriptor=self._pages)
         self.probe = wire.unpack_probe(answer["probe"])
+
+    def _plan(self, file: Metered, whole: bool) -> None:
+        """Say what will be read. Opening alone costs no more than it must; of what is read anyway it may read more."""
+        self._before = file.requests, file.bytes_read
+        opening = plan_opening(self._file, self._size)
+        for start, stop in opening.parts if opening is not None else avi_parts(self._file, self._size):
+            file.expect(start, stop, keep=True)
+        if whole:
+            file.expect(0, self._size)
+        else:
+            self._opening = opening
+        self._fragments_at = opening.fragments_at if opening is not None else 0
 
     def _ask(
         self, child: DecodingChild, message: wire.Message, data: bytes = b"", descriptor: int | None = None
     ) -> Answer:
         return child.ask(message, data, descriptor, self._read_at, self.limits.stall_s)
 
-    def _read_at(self, offset: int, count: int, until: int) -> bytes:
-        self._file.seek(offset)
-        if not isinstance(self._file, Remote):
-            return self._file.read(count)
+    def _read_at(self, offset: int, count: int, until: int, bounded: bool) -> bytes:
+        file = self._file
+        file.seek(offset)
+        if not isinstance(file, Metered):
+            return file.read(count)
+        if not bounded and self._fragments_at:
+            start, self._fragments_at = self._fragments_at, 0
+            keep_fragment_heads(self._file, start, self._size)
+            file.seek(offset)
+        if bounded and self._opening is not None and not file.holds(offset):
+            requests, fetched_bytes = file.requests - self._before[0], file.bytes_read - self._before[1]
+            until = offset + self._opening.ahead(offset, requests, fetched_bytes)
+            if until == offset:
+                return b""
         if until > offset:
-            self._file.expect(offset, until)
-        return self._file.read1(count)
+            file.expect(offset, until)
+        return file.read1(count)
 
     def _drop_child(self) -> None:
         child, self._child = self._child, None

@@ -15,14 +15,16 @@ from reelworks.errors import VideoError, VideoErrorKind
 from reelworks.video.checksums import ClusterSums
 from reelworks.video.container import choose_stream, decoder_errors, open_container
 from reelworks.video.decoder import Decoder, whole_packets
-from reelworks.video.extent import boxes_run_out, claimed_bytes, lacks_end
-from reelworks.video.index import Index, announce, check_limits, read_index
+from reelworks.video.extent import boxes_run_out, is_short
+from reelworks.video.frames import Picture, picture_of
+from reelworks.video.index import Index, announce, check_limits, read_index, states_rate
+from reelworks.video.layout import Remote, withheld
 from reelworks.video.limits import Limits
-from reelworks.video.remote import Remote
 from reelworks.video.seeking import NUMBERED, SEARCHED, margins_s, pays
 from reelworks.video.slots import Slots, Unproven, continued_time, slots_are_sure
 from reelworks.video.sniff import HEAD_BYTES, sniff
 from reelworks.video.source import size_of
+from reelworks.video.turned import picture_in_header
 
 _LATEST_S = 1e9
 """A time beyond the end of every file, in seconds."""
@@ -47,15 +49,13 @@ class FrameStream:
 
     def __init__(self, file: BinaryIO, limits: Limits, ordered: bool = False):
         """`ordered`: the caller has seen all frames of this very file, so its times increase up to its end."""
-        self._file = file
-        self.limits = limits
+        self._file, self.limits = file, limits
         self._turned: bool | None = None
         self.file_bytes = size_of(file)
         head = file.read(HEAD_BYTES)
         self.demuxer = sniff(head)
-        claimed = claimed_bytes(self.demuxer, head)
-        shorter = claimed is not None and claimed > self.file_bytes
-        short = shorter or lacks_end(file, self.demuxer, self.file_bytes)
+        self.states_rate = states_rate(self.demuxer, head)
+        short = is_short(file, self.demuxer, head, self.file_bytes)
         self._open()
         self.index: Index = read_index(self.stream, self.demuxer, self.file_bytes, short)
         self._in_order = ordered and (self.demuxer not in NUMBERED or slots_are_sure(self.stream, self.index))
@@ -65,7 +65,7 @@ class FrameStream:
         self._size: tuple[int, int] | None = None
         self._slots: Slots | None = None
         self._draining = self._sought = False
-        self.cut = self.index.truncated or short
+        self.cut = self._cut_by_header = self.index.truncated or short
         checked = self.demuxer == "matroska" and not isinstance(file, Remote)  # a range has no whole clusters
         self.sums = ClusterSums(file if checked else None, self.file_bytes)
 
@@ -85,26 +85,35 @@ class FrameStream:
         self._fresh = None
         self.container.close()
 
-    def first_frame(self) -> VideoFrame:
-        """Decode the first frame; it is kept and comes again from `from_start`. Raises VideoError."""
+    def first_picture(self) -> Picture:
+        """Decode the first frame, which comes again from `from_start`; where it wasn't fetched, the header tells."""
         frames = self._checked()
         try:
             first = next(frames, None)
         except VideoError as error:
-            raise VideoError(error.kind, error.message, 0) from error
-        if first is None:
-            kind = VideoErrorKind.truncated if self.cut else VideoErrorKind.corrupt
-            raise VideoError(kind, "No frame can be decoded.", 0)
-        self._fresh = chain([first], frames)
-        return first[1]
+            if not self.is_partial():
+                raise VideoError(error.kind, error.message, 0) from error
+            first = None
+        if self.is_partial():  # then the end that was met isn't the file's
+            self.cut = self._cut_by_header
+        if first is not None:
+            self._fresh = chain([first], frames)
+            return picture_of(first[1], first[0])
+        if self.is_partial():
+            return picture_in_header(self.stream, self._file, self.file_bytes)
+        kind = VideoErrorKind.truncated if self.cut else VideoErrorKind.corrupt
+        raise VideoError(kind, "No frame can be decoded.", 0)
+
+    def is_partial(self) -> bool:
+        """True where opening the file would have cost more than it may, and some of it wasn't read."""
+        return withheld(self._file)
 
     def rate(self) -> Fraction:
         """Mean frames a second by the header, or by the first frames where the header has only its clock's rate."""
         rate = self.stream.average_rate or self.stream.guessed_rate or Fraction(0)
         if rate <= _PLAUSIBLE_FPS or self.index.shown is not None or self._fresh is None:
             return rate
-        peeked: list[Timed] = []
-        rest = self._fresh
+        peeked, rest = list[Timed](), self._fresh
         try:
             peeked.extend(islice(rest, _RATE_FRAMES))
         except VideoError:
@@ -114,18 +123,13 @@ class FrameStream:
         ticks = peeked[-1][0] - peeked[0][0]
         return (len(peeked) - 1) / (ticks * self.time_base) if ticks else rate
 
-    def packet_times(self) -> list[int] | None:
-        """Presentation times of all frames, in order, from the packets alone; None where one has no time."""
+    def packet_times(self) -> list[int | None]:
+        """Presentation times of all frames, in decoding order, from the packets alone."""
         self._restart()
         self._fresh = None
         with self._typed_errors():
-            times = [
-                self.sums.check(packet).pts
-                for packet in self.container.demux(self.stream)
-                if packet.size and not packet.is_discard
-            ]
-        known = sorted(time for time in times if time is not None)
-        return known if known and len(known) == len(times) else None
+            packets = (one for one in self.container.demux(self.stream) if one.size and not one.is_discard)
+            return [self.sums.check(packet).pts for packet in packets]
 
     def from_start(self) -> Iterator[Timed]:
         """Every frame that is shown, with its integer timestamp, strictly increasing; then what was wrong is raised."""
@@ -245,12 +249,10 @@ class FrameStream:
 
     def _cut_inside(self, packet: Packet) -> bool:
         """True where the file ends inside this packet. Raises VideoError `corrupt` for a damaged one."""
-        if not packet.is_corrupt:
-            return False
-        if self.demuxer in _PACKETS_CAN_BE_LOST:
+        if packet.is_corrupt and self.demuxer in _PACKETS_CAN_BE_LOST:
             raise VideoError(VideoErrorKind.corrupt, "Packets of the transport stream are missing or damaged.")
-        self.cut = True
-        return True
+        self.cut = self.cut or packet.is_corrupt
+        return packet.is_corrupt
 
     @contextmanager
     def _typed_errors(self) -> Iterator[None]:
@@ -291,9 +293,6 @@ class FrameStream:
 
     def _timestamp(self, frame: VideoFrame, last: int | None) -> int:
         """The frame's presentation time; where the container leaves it out, the place it has in the stream's rate."""
-        slot = self._slots.take() if self._slots is not None else None
-        if slot is not None:
-            return slot
-        if frame.pts is not None and self.demuxer != "mpeg":
-            return frame.pts
-        return continued_time(self.stream, frame.pts, last)
+        pts = self._slots.take() if self._slots is not None else None
+        pts = frame.pts if pts is None and self.demuxer != "mpeg" else pts
+        return pts if pts is not None else continued_time(self.stream, frame.pts, last)

@@ -39,11 +39,14 @@ _SHARE_OF_A_STEP = 0.25
 class _RemoteFile(io.RawIOBase):
     """A file whose bytes the worker reads for us."""
 
-    def __init__(self, channel: socket.socket, size: int):
+    def __init__(self, channel: socket.socket, size: int, bounded: bool):
+        """`bounded`: see `reelworks.video.layout.Bounded`."""
         self._channel = channel
         self._size = size
         self._at = 0
         self._expected = (0, 0)
+        self.bounded = bounded
+        self.withheld = False
 
     def readable(self) -> bool:
         return True
@@ -64,10 +67,11 @@ class _RemoteFile(io.RawIOBase):
             return b""
         start, stop = self._expected
         until = stop if start <= self._at < stop else 0
-        wire.send(self._channel, {"read": [self._at, count, until]})
+        wire.send(self._channel, {"read": [self._at, count, until, int(self.bounded)]})
         message, data, _ = wire.receive(self._channel)
         if not message["ok"]:
             raise OSError("The source can't be read.")
+        self.withheld = self.withheld or (self.bounded and not data)
         self._at += len(data)
         return data
 
@@ -142,7 +146,7 @@ class Child:
         confine.limit_cpu(limits.cpu_s)
         self._memory.set(min(limits.memory_bytes, _OPENING_BYTES))
         if descriptor is None:
-            self._file = cast(BinaryIO, _RemoteFile(self._channel, message["size"]))
+            self._file = cast(BinaryIO, _RemoteFile(self._channel, message["size"], message["bounded"]))
         else:
             self._file = os.fdopen(descriptor, "rb", buffering=0)
         use_decord = self._has_decord and not message["cautious"]

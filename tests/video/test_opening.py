@@ -1,0 +1,153 @@
+"""What probing a remote file costs where its first frame is large, and that it tells the same as of a local one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+
+from reelworks import storage
+from reelworks.errors import VideoError, VideoErrorKind
+from reelworks.video import decode, open_video, probe
+from tests.storage.tap import Tap
+from tests.video.heavy import FPS, MBIT_S, SECONDS, heavy_video
+from tests.video.painted import turned
+
+KIB = 2**10
+FRAGMENTED = "+frag_keyframe+empty_moov+default_base_moof"
+KINDS = {
+    "moov-first": ("h264", "mp4", {"movflags": "+faststart"}),
+    "moov-last": ("h264", "mov", {"movflags": "+write_colr"}),
+    "mkv": ("h264", "mkv", {}),
+    "webm": ("vp9", "webm", {}),
+    "fragments": ("h264", "mp4", {"movflags": FRAGMENTED}),
+    "fragments-with-sidx": ("h264", "mp4", {"movflags": FRAGMENTED + "+global_sidx"}),
+}
+
+
+@cache
+def heavy(kind: str, mbit_s: int, start_s: float = 0.0) -> bytes:
+    data = heavy_video(*KINDS[kind], mbit_s, start_s)
+    assert len(data) * 8 > mbit_s * 1e6 * SECONDS
+    return data
+
+
+def stored(name: str, data: bytes) -> str:
+    uri = f"s3://raw/opening/{name}"
+    storage.delete(uri)
+    storage.create_once(uri, data)
+    return uri
+
+
+def cost(tap: Tap, uri: str) -> tuple[int, int]:
+    """(requests, that for the size included; bytes) since the last call."""
+    seen = [one for one in tap.requests if one.path == "/" + uri.removeprefix("s3://") and one.method != "PUT"]
+    tap.clear()
+    assert all(one.headers["If-Match"] for one in seen if one.method == "GET")
+    return len(seen), sum(one.body_bytes for one in seen if one.method == "GET")
+
+
+def limit(kind: str, data: bytes) -> tuple[int, int]:
+    if kind in ("mkv", "webm"):
+        return 5, 1024 * KIB
+    at = data.index(b"moov") - 4
+    return 4, int.from_bytes(data[at : at + 4], "big") + 256 * KIB
+
+
+@pytest.mark.parametrize("mbit_s", MBIT_S)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_probe_costs_no_more_for_a_high_bitrate_and_tells_the_same(
+    tap: Tap, s3_server: str, kind: str, mbit_s: int
+) -> None:
+    data = heavy(kind, mbit_s)
+    uri = stored(f"{kind}-{mbit_s}", data)
+    tap.clear()
+    found, expected = probe(uri), probe(data)
+    spent = cost(tap, uri)
+    assert all(one <= most for one, most in zip(spent, limit(kind, data), strict=True)), spent
+    assert found == (replace(expected, duration_s=None) if kind == "fragments" else expected)
+    assert not kind.startswith("fragments") or found.num_frames is None
+    if mbit_s == max(MBIT_S):
+        with open_video(uri) as reader:
+            local, remote = decode(data, times_s=[0.0, 0.3]), reader.frames(times_s=[0.0, 0.3])
+            assert np.array_equal(remote.pts, local.pts) and np.array_equal(remote.frames, local.frames)
+            assert len(reader.frames(span_s=(0.25, 0.5))) == FPS // 4
+
+
+def test_many_fragments_without_a_table_are_not_visited_one_by_one(tap: Tap, s3_server: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (48, 128, 160, 3), np.uint8)
+    single = {"movflags": FRAGMENTED.replace("frag_keyframe", "frag_every_frame")}
+    data = heavy_video("h264", "mp4", single, 0, 0, noise)
+    assert len(data) > 512 * KIB and data.count(b"moof") == len(noise)
+    uri = stored("many-fragments", data)
+    tap.clear()
+    found = probe(uri)
+    assert (found.num_frames, found.duration_s, found.fps) == (None, None, FPS)
+    assert cost(tap, uri) <= limit("fragments", data)
+    assert len(decode(uri, span_s=(0.5, 1.5))) == FPS
+
+
+@pytest.mark.parametrize("matrix", [(0, 1, -1, 0), (-1, 0, 0, 1), (0, 1, 1, 0)])
+def test_a_turned_film_is_known_by_its_header_where_its_first_frame_is_large(
+    tap: Tap, s3_server: str, matrix: tuple[int, int, int, int]
+) -> None:
+    data = turned(heavy("moov-last", 64), matrix)
+    uri = stored("turned", data)
+    tap.clear()
+    found = probe(uri)
+    assert cost(tap, uri)[0] <= 4
+    assert found == probe(data) and (found.rotation, found.mirrored) != (0, False)
+    assert np.array_equal(decode(uri, times_s=[0.3]).frames, decode(data, times_s=[0.3]).frames)
+
+
+@pytest.mark.parametrize("kind", ["mkv", "moov-last"])
+def test_a_film_that_starts_late_says_so_though_few_frames_of_it_are_seen(s3_server: str, kind: str) -> None:
+    data = heavy(kind, 64, 5.0)
+    found = probe(stored(f"late-{kind}", data))
+    assert (found, found.start_s) == (probe(data), 5.0)
+
+
+def test_a_frame_rate_that_the_header_does_not_state_is_worth_more_bytes(s3_server: str) -> None:
+    data = heavy("mkv", 64).replace(b"\x23\xe3\x83", b"\x23\xe3\x8f", 1)  # an unknown element instead
+    assert probe(stored("rate.mkv", data)) == probe(data)
+
+
+@pytest.mark.parametrize("kind", ["moov-first", "mkv"])
+def test_a_large_first_frame_that_does_not_decode_is_refused_at_the_latest_when_it_is_decoded(
+    s3_server: str, kind: str
+) -> None:
+    data = bytearray(heavy(kind, 64))
+    at = len(data) // (2 * FPS)
+    data[at : at + 4096] = bytes(4096)
+    uri = stored(f"damaged-{kind}", bytes(data))
+    with pytest.raises(VideoError) as remote, open_video(uri) as reader:
+        with pytest.raises(VideoError) as first:
+            reader.frames(times_s=[0.0])
+        assert first.value.kind is VideoErrorKind.corrupt
+        reader.frames(times_s=[0.0])
+    with pytest.raises(VideoError) as local:
+        probe(bytes(data))
+    assert remote.value.kind is local.value.kind
+
+
+def test_a_cut_film_is_truncated_by_its_index_though_nothing_of_it_is_decoded(tap: Tap, s3_server: str) -> None:
+    cut = heavy("moov-first", 64)[: 2**22]
+    uri = stored("cut", cut)
+    tap.clear()
+    found = probe(uri)
+    assert cost(tap, uri)[0] <= 4
+    assert (found, found.truncated) == (probe(cut), True)
+    with pytest.raises(VideoError) as caught:
+        decode(uri)
+    assert caught.value.kind is VideoErrorKind.truncated
+
+
+def test_a_film_without_its_index_is_refused_at_little_cost(tap: Tap, s3_server: str) -> None:
+    uri = stored("headless", heavy("moov-last", 64)[: 2**22])
+    tap.clear()
+    with pytest.raises(VideoError) as caught:
+        probe(uri)
+    assert caught.value.kind is VideoErrorKind.truncated
+    assert cost(tap, uri)[0] <= 4
