@@ -22,6 +22,10 @@ NUMBERED = ("avi",)
 """Containers with an index of all frames by number, whose times follow from it where all of them can be decoded.
 
 That, too, only a caller knows who has seen them; see `reelworks.video.slots` for the rest of the proof.
+
+What is left is walked through from the start, by all calls together (`reelworks.video.onward`), since no jump could be
+proven: FLV may change the decoder's configuration anywhere, in a tag of its own; a frame of a program stream without a
+time gets it from all before it; H.264 in AVI doesn't say how far its frames are out of order.
 """
 
 _MARGINS_S = (0, Fraction(1, 4), 2, 10)
