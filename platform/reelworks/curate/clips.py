@@ -10,13 +10,14 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import groupby
 
 import numpy as np
 
 from reelworks import schema, video
 from reelworks.config import Section
 from reelworks.curate.shots import ShotSpec, Span, find_spans
-from reelworks.curate.sources import Opened, Source, open_source
+from reelworks.curate.sources import Opened, Source, open_source, version_of
 
 
 class ClipSpec(Section):
@@ -126,20 +127,18 @@ def clip_frames(
     spec: ClipSpec,
     decoded_by: Counter[tuple[str, str]] | None = None,
 ) -> list[np.ndarray]:
-    """Frames uint8 (T, H, W, 3) of clips of one source, 1:1; one decoder pass for each size. Raises VideoError.
+    """Frames uint8 (T, H, W, 3) of clips of one source, 1:1; a decoder pass for each run of one size.
 
-    `decoded_by` counts clips by (decoder, why this one).
+    `decoded_by` counts clips by (decoder, why this one). Raises VideoError.
     """
-    frames: dict[int, np.ndarray] = {}
-    by_size: dict[Geometry, list[int]] = {}
-    for index, row in enumerate(rows):
-        size = geometry(row.native_height, row.native_width, row.num_frames, spec)
-        assert size is not None, "a row exists only where its picture fits"
-        by_size.setdefault(size, []).append(index)
-    for size, indexes in by_size.items():
-        times = [frame_times(spans[i], rows[i].native_fps, spec) for i in indexes]
-        # Spans come from a walk through the whole source without an error, or up to its cut (shots.find_spans).
-        with video.open_video(opened, ordered=True) as reader:
+    sizes = [geometry(row.native_height, row.native_width, row.num_frames, spec) for row in rows]
+    frames: list[np.ndarray] = []
+    # Spans come from a walk through the whole source without an error, or up to its cut (shots.find_spans).
+    with video.open_onward(opened, version_of(opened)) as reader:
+        for size, run in groupby(range(len(rows)), key=sizes.__getitem__):
+            assert size is not None, "a row exists only where its picture fits"
+            indexes = list(run)
+            times = [frame_times(spans[i], rows[i].native_fps, spec) for i in indexes]
             decoded = reader.frames(
                 times_s=np.concatenate(times).tolist(),
                 size=(size.scaled_height, size.scaled_width),
@@ -149,10 +148,10 @@ def clip_frames(
                 same = decoded.decoder == reader.probe.decoder
                 reason = reader.probe.decoder_reason if same else "single frames are asked for"
                 decoded_by[decoded.decoder, reason] += len(indexes)
-        ends = np.cumsum([len(t) for t in times])
-        for i, end in zip(indexes, ends, strict=True):
-            frames[i] = crop(decoded.frames[end - rows[i].num_frames : end], size.height, size.width)
-    return [frames[index] for index in range(len(rows))]
+            ends = np.cumsum([len(t) for t in times])
+            for i, end in zip(indexes, ends, strict=True):
+                frames.append(crop(decoded.frames[end - rows[i].num_frames : end], size.height, size.width))
+    return frames
 
 
 def clips_of_source(source: Source, spec: ClipSpec) -> Iterator[tuple[schema.ClipRow, np.ndarray]]:

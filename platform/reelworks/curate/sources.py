@@ -59,6 +59,11 @@ def open_source(source: Source) -> Opened:
     return cast(BinaryIO, storage.open_ranged(source.uri, etag=source.etag, size=source.size))
 
 
+def version_of(opened: Opened) -> tuple[str, str] | None:
+    """What names the bytes of a source that is read by range; None for one that is in memory."""
+    return (opened.uri, opened.etag) if isinstance(opened, storage.RangedFile) else None
+
+
 def read_sidecar(source: Source) -> list[dict[str, Any]]:
     """The shots that the sidecar describes, each with start_s and end_s; empty without a sidecar.
 

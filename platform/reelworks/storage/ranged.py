@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import threading
+from bisect import bisect_right, insort
 from collections import OrderedDict, deque
 from itertools import chain
 from typing import Any, NamedTuple
@@ -36,6 +37,10 @@ class Window(NamedTuple):
         return self.start + len(self.data)
 
 
+def _start(window: Window) -> int:
+    return window.start
+
+
 class _Shared:
     """Windows that all readers of a process share, by address and ETag; the source used longest ago goes first."""
 
@@ -52,7 +57,7 @@ class _Shared:
 
     def add(self, key: tuple[str, str], window: Window) -> None:
         with self._lock:
-            self._windows.setdefault(key, []).append(window)
+            insort(self._windows.setdefault(key, []), window, key=_start)
             self._windows.move_to_end(key)
             self._bytes += len(window.data)
             while self._bytes > SHARED_BYTES:
@@ -146,7 +151,8 @@ class RangedFile(io.RawIOBase):
         return piece
 
     def _window_at(self, position: int) -> Window | None:
-        every = chain(self._kept, self._recent)
+        before = bisect_right(self._kept, position, key=_start)  # there may be thousands
+        every = chain(self._kept[max(0, before - 1) : before], self._recent)
         return next((window for window in every if window.start <= position < window.stop), None)
 
     def _fetch(self, wanted: int) -> Window:
@@ -174,7 +180,7 @@ class RangedFile(io.RawIOBase):
         return window
 
     def _retain(self, window: Window) -> None:
-        self._kept.append(window)
+        insort(self._kept, window, key=_start)
         _shared.add((self.uri, self.etag), window)
 
 

@@ -27,6 +27,12 @@ def claimed_bytes(demuxer: str, head: bytes) -> int | None:
     return None
 
 
+def is_short(file: BinaryIO, demuxer: str, head: bytes, file_bytes: int) -> bool:
+    """True where the file is shorter than its first bytes say, or has no end."""
+    claimed = claimed_bytes(demuxer, head)
+    return (claimed is not None and claimed > file_bytes) or lacks_end(file, demuxer, file_bytes)
+
+
 def lacks_end(file: BinaryIO, demuxer: str, file_bytes: int) -> bool:
     """True where a JPEG or PNG has no end marker: decoders fill the missing part with grey and don't complain."""
     marker = {"jpeg_pipe": b"\xff\xd9", "png_pipe": b"IEND"}.get(demuxer)

@@ -65,8 +65,9 @@ def decode_with_decord(
     """
     import decord
 
-    times = stream.packet_times()
-    if times is None:
+    known = stream.packet_times()
+    times = sorted(time for time in known if time is not None)
+    if not times or len(times) < len(known):
         return "packets without times"
     file.seek(0)
     try:

@@ -1,12 +1,15 @@
 """What a container's own table of samples says about a stream, read without decoding, and held against the limits."""
 
 from dataclasses import dataclass
+from fractions import Fraction
+from typing import BinaryIO
 
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from reelworks.errors import VideoError, VideoErrorKind
 from reelworks.video.container import STILL_DEMUXERS
+from reelworks.video.layout import Remote
 from reelworks.video.limits import Limits
 
 
@@ -36,6 +39,12 @@ _DEFAULT_DURATION = b"\x23\xe3\x83"
 _REORDERED = 4
 """Packets by which decoding order differs from display order in what encoders write."""
 
+_NEAR_S = 2
+"""Packets that follow in an index within this time follow in the file; that of a fragmented MP4 may have gaps."""
+
+_CHUNK_BYTES = 16
+"""In AVI an entry counts from the chunk's header, and FFmpeg looks at that of the next one."""
+
 
 def read_index(stream: VideoStream, demuxer: str, file_bytes: int, short: bool) -> Index:
     """Count shown, hidden, leading and present frames from the index. No packet is read."""
@@ -57,12 +66,19 @@ def read_index(stream: VideoStream, demuxer: str, file_bytes: int, short: bool) 
 
 
 def reaches(stream: VideoStream, time: int) -> bool:
-    """Whether the index, as far as it was read, names frames up to a time (stream ticks).
+    """Whether the index, as far as it was read, names the frames about a time (stream ticks).
 
-    That of a fragmented MP4 with a table of its fragments (sidx) is read with each of them.
+    That of a fragmented MP4 with a table of its fragments (sidx) is read with each of them, in the order of use.
     """
     entries = stream.index_entries
-    return len(entries) > 0 and entries[len(entries) - 1].timestamp >= time
+    last = len(entries) - 1
+    if last < 0 or entries[last].timestamp < time:
+        return False
+    if stream.frames:  # a header that counts them comes with all of them
+        return True
+    at = entries.search_timestamp(time, backward=True, any_frame=True)
+    gap = entries[min(at + 1, last)].timestamp - entries[at].timestamp if at >= 0 else 0
+    return at >= 0 and gap * (stream.time_base or Fraction(1, 1000)) <= _NEAR_S
 
 
 def states_rate(demuxer: str, head: bytes) -> bool:
@@ -98,7 +114,16 @@ def extent_of(stream: VideoStream, start: int, end: int) -> tuple[int, int] | No
         return None
     before = max(0, entries.search_timestamp(entries[first].timestamp - 1, backward=True))
     near = entries[max(first, last - _REORDERED) : last + 1 + _REORDERED]
-    return entries[before].pos, max(entry.pos + entry.size for entry in near)
+    latest = end + _NEAR_S / (stream.time_base or Fraction(1, 1000))
+    stop = max(entry.pos + entry.size for entry in near if entry.timestamp <= latest)
+    return entries[before].pos, stop + _CHUNK_BYTES
+
+
+def announce(file: BinaryIO, stream: VideoStream, demuxer: str, start: int, end: int) -> None:
+    """Tell a remote file where the frames shown between two timestamps are; only complete indexes know it."""
+    extent = extent_of(stream, start, end) if demuxer in COMPLETE_INDEX and isinstance(file, Remote) else None
+    if extent and isinstance(file, Remote):
+        file.expect(*extent)
 
 
 def check_limits(container: InputContainer, stream: VideoStream, index: Index, limits: Limits) -> None:

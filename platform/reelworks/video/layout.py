@@ -17,6 +17,9 @@ _FIRST_REQUEST_BYTES = 192 * 2**10
 """The same with the header in front of it: one request, enough for most files. An index behind the pictures then costs
 a request for its start, which says how long it is, and one for the rest."""
 
+_PLAIN_INDEX_BYTES = 48 * 2**10
+"""An index that names no samples, as in front of fragments, is shorter; what follows came with the first request."""
+
 _TAIL_BYTES = 64 * 2**10
 """What stands behind an index at the end of a file is fetched with it: FFmpeg looks at the head of every box."""
 
@@ -83,6 +86,8 @@ class Opening:
     """(start, stop) each."""
     max_bytes: int
     max_requests: int
+    fragments_at: int = 0
+    """Where fragments may begin; 0 where there are none."""
 
     def ahead(self, position: int, requests: int, fetched_bytes: int) -> int:
         """Bytes to fetch at a position where so much has been spent; 0 where it has to do without them."""
@@ -147,7 +152,8 @@ def _plan_mov(file: BinaryIO, file_bytes: int) -> Opening | None:
     else:
         parts = ((0, _FIRST_REQUEST_BYTES), (start, file_bytes if file_bytes - stop <= _TAIL_BYTES else stop))
     requests = _MAX_REQUESTS + (stop - start) // _INDEX_BYTES_A_REQUEST
-    return Opening(parts, stop - start + _MAX_BESIDE_INDEX_BYTES, requests)
+    fragments_at = stop if stop <= _PLAIN_INDEX_BYTES else 0
+    return Opening(parts, stop - start + _MAX_BESIDE_INDEX_BYTES, requests, fragments_at)
 
 
 def _plan_matroska(head: bytes, file_bytes: int) -> Opening:
@@ -157,6 +163,44 @@ def _plan_matroska(head: bytes, file_bytes: int) -> Opening:
         stop = file_bytes if file_bytes - cues <= _CUES_BYTES else cues + _FIRST_REQUEST_BYTES
         parts += ((cues, min(stop, file_bytes)),)
     return Opening(parts, _MKV_MAX_BYTES, _MKV_MAX_REQUESTS)
+
+
+def avi_parts(file: BinaryIO, file_bytes: int) -> list[tuple[int, int]]:
+    """(start, stop) of an AVI's header and its indexes: those that an OpenDML header names (AVI M-JPEG DML, 1996, 5.0),
+    else what follows the pictures. Empty for other containers."""
+    file.seek(0)
+    head = file.read(12)
+    if len(head) < 12 or head[:4] != b"RIFF" or head[8:] != b"AVI ":
+        return []
+    stop = min(8 + struct.unpack_from("<I", head, 4)[0], file_bytes)
+    at = 12
+    for _ in range(_MAX_BOXES):
+        file.seek(at)
+        header = file.read(12)
+        if len(header) < 12:
+            break
+        size = struct.unpack_from("<I", header, 4)[0]
+        if header[8:] == b"movi":
+            index = (at + 8 + size, stop)
+            file.seek(0)
+            indexes = _opendml_indexes(file.read(min(at, _FIRST_REQUEST_BYTES))) or [index] * (index[0] < stop)
+            return [(0, _FIRST_REQUEST_BYTES), *indexes]
+        at += 8 + size + size % 2
+    return []
+
+
+def _opendml_indexes(head: bytes) -> list[tuple[int, int]]:
+    """(start, stop) of what the super index of each stream names."""
+    parts = []
+    at = head.find(b"indx")
+    while at >= 0 and at + 32 <= len(head):
+        words, _, kind, count = struct.unpack_from("<HBBI", head, at + 8)
+        if words == 4 and kind == 0:  # an index of indexes
+            for entry in range(at + 32, min(at + 32 + 16 * count, len(head) - 15), 16):
+                start, size = struct.unpack_from("<QI", head, entry)
+                parts.append((start, start + size))
+        at = head.find(b"indx", at + 4)
+    return parts
 
 
 def _find_cues(head: bytes) -> int | None:

@@ -4,8 +4,9 @@ PyAV decodes here in one pass and in display order; that is right for every cont
 result proves itself: a key frame at or before the time asked for.
 """
 
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import BinaryIO
 
@@ -27,6 +28,20 @@ _DENSE_S = 0.5
 """Seconds between two times up to which they are read in one go: less than the usual distance of key frames."""
 
 
+@dataclass
+class _Walk:
+    """Frames from some place on, the one shown now and the one behind it; all None at the end of the file."""
+
+    frames: Iterator[tuple[int, VideoFrame]]
+    current: tuple[int, VideoFrame] | None
+    following: tuple[int, VideoFrame] | None
+    partial: bool
+    cut: list[VideoError]
+
+    def step(self) -> None:
+        self.current, self.following = self.following, next(self.frames, None)
+
+
 class Reader:
     """Probe and frames of one seekable binary file, decoded in this process. Raises VideoError; not thread-safe."""
 
@@ -38,6 +53,7 @@ class Reader:
         self.limits = limits or Limits()
         self._file = file
         self._use_decord = use_decord
+        self._left: _Walk | None = None  # where the last call ended in a file that can't be jumped in
         self._ordered = ordered
         self._postponed = False
         self.probe: Probe
@@ -182,6 +198,7 @@ class Reader:
 
     def _within(self, span_s: tuple[float, float] | None) -> Iterator[tuple[int, VideoFrame]]:
         """(pts, frame) with start <= time < end."""
+        self._left = None
         if span_s is None:
             yield from self._stream.from_start()
             return
@@ -198,33 +215,63 @@ class Reader:
 
         With `partial` a truncated file ends with its last good frame.
         """
-        cut: list[VideoError] = []
+        walk, self._left = self._left, None
+        if walk is not None and walk.partial != partial:
+            walk = None
         order = sorted(range(len(times_s)), key=times_s.__getitem__)
         ends = _ends_of_runs(times_s)
         asked_s: float | None = None
-        picture: np.ndarray | None = None  # of `current`, once it is drawn
-        position: Iterator[tuple[int, VideoFrame]] = iter(())
-        current: tuple[int, VideoFrame] | None = None
-        following: tuple[int, VideoFrame] | None = None
+        picture: np.ndarray | None = None  # of the current frame, once it is drawn
         for time_s in (times_s[index] for index in order):
-            if current is None or (time_s != asked_s and self._stream.seek_pays(current[0], time_s)):
-                position = self._stream.from_time(time_s, ends[time_s])
-                position = _up_to_cut(position, cut) if partial else position
-                current, following, picture = next(position, None), None, None
-                following = next(position, None)
-            while following is not None and self._seconds(following[0]) <= time_s:
-                current, following, picture = following, next(position, None), None
-            if current is None:
+            if walk is None or (time_s != asked_s and self._walks_away(walk, time_s)):
+                cut = walk.cut if walk is not None else []
+                walk, picture = self._begun(time_s, ends[time_s], partial, cut), None
+            while walk.following is not None and self._seconds(walk.following[0]) <= time_s:
+                walk.step()
+                picture = None
+            if walk.current is None:
                 message = f"No frame can be decoded at {time_s} s."
-                raise cut[0] if cut else VideoError(VideoErrorKind.corrupt, message, 0)
-            place = out.slot(current[0])
+                raise walk.cut[0] if walk.cut else VideoError(VideoErrorKind.corrupt, message, 0)
+            place = out.slot(walk.current[0])
             if picture is None:
-                renderer.draw(current[1], place)
+                renderer.draw(walk.current[1], place)
             else:
                 np.copyto(place, picture)
             asked_s, picture = time_s, place
+        self._left = walk if self._stream.only_walks else None
         out.arrange(order)
-        return out.frames(self.probe.time_base, "pyav", cut[0] if cut else None)
+        return out.frames(self.probe.time_base, "pyav", walk.cut[0] if walk is not None and walk.cut else None)
+
+    def approach(self, time_s: float, partial: bool, cpu_s: float) -> bool:
+        """Walk towards a time for so many CPU seconds, where nothing else leads there; True once the next call is near.
+
+        The whole way may cost more CPU time than one call may take. Raises VideoError.
+        """
+        if not self._stream.only_walks:
+            return True
+        walk, self._left = self._left, None
+        try:
+            if walk is None or walk.partial != partial or self._walks_away(walk, time_s):
+                walk = self._begun(time_s, time_s, partial, [])
+            until_s = time.process_time() + cpu_s
+            while walk.following is not None and self._seconds(walk.following[0]) <= time_s:
+                walk.step()
+                if time.process_time() > until_s:
+                    break
+        except VideoError as reason:
+            raise VideoError(reason.kind, reason.message, 0) from reason
+        self._left = walk
+        return walk.following is None or self._seconds(walk.following[0]) > time_s
+
+    def _begun(self, time_s: float, until_s: float, partial: bool, cut: list[VideoError]) -> _Walk:
+        """A walk from a frame at or before a time, or from the first one."""
+        frames = self._stream.from_time(time_s, until_s)
+        frames = _up_to_cut(frames, cut) if partial else frames
+        return _Walk(frames, next(frames, None), next(frames, None), partial, cut)
+
+    def _walks_away(self, walk: _Walk, time_s: float) -> bool:
+        """True where the frame of a time is found sooner elsewhere than behind the current one."""
+        return walk.current is None or self._stream.seek_pays(walk.current[0], time_s)
 
     def _seconds(self, pts: int) -> float:
         base: Fraction = self.probe.time_base

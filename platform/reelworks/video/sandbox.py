@@ -18,11 +18,13 @@ import numpy as np
 from reelworks.errors import VideoError, VideoErrorKind
 from reelworks.video import wire
 from reelworks.video.child import ChildGone, DecodingChild
+from reelworks.video.fragments import keep_fragment_heads
 from reelworks.video.frames import Frames
-from reelworks.video.layout import Metered, Opening, plan_opening
+from reelworks.video.layout import Metered, Opening, avi_parts, plan_opening
 from reelworks.video.limits import Limits
 from reelworks.video.probe import Probe
 from reelworks.video.reader import BATCH_BYTES
+from reelworks.video.seeking import INDEXED, SEARCHED
 from reelworks.video.source import size_of
 
 _IDLE_CHILDREN = 2
@@ -81,6 +83,7 @@ class SandboxedReader:
         self._size = size_of(file)
         self._pages = self._shareable(whole)
         self._opening: Opening | None = None
+        self._fragments_at = 0  # where they may begin that are looked for before anything is decoded
         if self._pages is None and isinstance(file, Metered):
             self._plan(file, whole)
         self._child: DecodingChild | None = None
@@ -91,6 +94,11 @@ class SandboxedReader:
         except BaseException:
             self.close()
             raise
+
+    @property
+    def well(self) -> bool:
+        """True where the source has cost no child so far."""
+        return self._failures == 0 and self._child is not None
 
     def __enter__(self) -> "SandboxedReader":
         return self
@@ -122,7 +130,16 @@ class SandboxedReader:
         message = {"call": "frames", "span_s": span_s, "size": size, "partial": partial, "interpolation": interpolation}
         message["times"] = times_s is not None
         data = b"" if times_s is None else np.asarray(times_s, "<f8").tobytes()
-        return _frames_of(*self._retried(lambda child: self._ask(child, message, data)))
+        way: wire.Message | None = None
+        if times_s is not None and len(times_s) and self.probe.container not in (*INDEXED, *SEARCHED):
+            way = {"call": "approach", "time_s": float(min(times_s)), "partial": partial}
+
+        def reached(child: DecodingChild) -> Answer:
+            while way is not None and not self._ask(child, way)[0]["there"]:
+                pass
+            return self._ask(child, message, data)
+
+        return _frames_of(*self._retried(reached))
 
     def batches(
         self,
@@ -185,12 +202,13 @@ class SandboxedReader:
         """Say what will be read. Opening alone costs no more than it must; of what is read anyway it may read more."""
         self._before = file.requests, file.bytes_read
         opening = plan_opening(self._file, self._size)
-        for start, stop in opening.parts if opening is not None else ():
+        for start, stop in opening.parts if opening is not None else avi_parts(self._file, self._size):
             file.expect(start, stop, keep=True)
         if whole:
             file.expect(0, self._size)
         else:
             self._opening = opening
+        self._fragments_at = opening.fragments_at if opening is not None else 0
 
     def _ask(
         self, child: DecodingChild, message: wire.Message, data: bytes = b"", descriptor: int | None = None
@@ -202,6 +220,10 @@ class SandboxedReader:
         file.seek(offset)
         if not isinstance(file, Metered):
             return file.read(count)
+        if not bounded and self._fragments_at:
+            start, self._fragments_at = self._fragments_at, 0
+            keep_fragment_heads(self._file, start, self._size)
+            file.seek(offset)
         if bounded and self._opening is not None and not file.holds(offset):
             requests, fetched_bytes = file.requests - self._before[0], file.bytes_read - self._before[1]
             until = offset + self._opening.ahead(offset, requests, fetched_bytes)

@@ -9,14 +9,23 @@ from av.video.stream import VideoStream
 from reelworks.video.index import reaches
 
 INDEXED = ("mov", "matroska")
-"""Containers with an index of key frames by time; the others are read from their start."""
+"""Containers with an index of key frames by time."""
 
 SEARCHED = ("mpegts",)
 """Containers whose packets all have times, but that have no index: a time is searched for, by halves.
 
 That finds the right place only where times increase up to the end. In two recordings one behind the other it may find
-the second, so it is done only for a caller who has seen all frames of the file. (In FLV, FFmpeg searches by reading
-everything; a program stream doesn't time every frame, and AVI none.)
+the second, so it is done only for a caller who has seen all frames of the file.
+"""
+
+NUMBERED = ("avi",)
+"""Containers with an index of all frames by number, whose times follow from it where all of them can be decoded.
+
+That, too, only a caller knows who has seen them; see `reelworks.video.slots` for the rest of the proof.
+
+What is left is walked through from the start, by all calls together (`reelworks.video.onward`), since no jump could be
+proven: FLV may change the decoder's configuration anywhere, in a tag of its own; a frame of a program stream without a
+time gets it from all before it; H.264 in AVI doesn't say how far its frames are out of order.
 """
 
 _MARGINS_S = (0, Fraction(1, 4), 2, 10)
@@ -37,7 +46,7 @@ def margins_s(demuxer: str, ordered: bool, ahead_s: Fraction | float) -> tuple[F
 
     `ordered`: the caller knows that the file's times increase up to its end.
     """
-    if demuxer in INDEXED and ahead_s > 0:
+    if ahead_s > 0 and (demuxer in INDEXED or (demuxer in NUMBERED and ordered)):
         return _MARGINS_S
     return _SEARCH_MARGINS_S if demuxer in SEARCHED and ordered and ahead_s > _SEARCH_S else ()
 
@@ -47,7 +56,7 @@ def pays(stream: VideoStream, demuxer: str, index_read: bool, ordered: bool, pts
     ahead_s = (target - pts) * (stream.time_base or Fraction(1, 1000))
     if demuxer in SEARCHED:
         return ordered and ahead_s > _SEARCH_S
-    if demuxer not in INDEXED:
+    if demuxer not in INDEXED and not (demuxer in NUMBERED and ordered):
         return False
     # Matroska's index is read by the first jump: before that nobody knows what a walk would fetch for nothing.
     if not (index_read if demuxer == "matroska" else reaches(stream, target)):

@@ -1,6 +1,5 @@
 """Decoded frames of one stream in display order, from its start or from a time, with errors typed."""
 
-import heapq
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,12 +15,13 @@ from reelworks.errors import VideoError, VideoErrorKind
 from reelworks.video.checksums import ClusterSums
 from reelworks.video.container import choose_stream, decoder_errors, open_container
 from reelworks.video.decoder import Decoder, whole_packets
-from reelworks.video.extent import boxes_run_out, claimed_bytes, lacks_end
+from reelworks.video.extent import boxes_run_out, is_short
 from reelworks.video.frames import Picture, picture_of
-from reelworks.video.index import Index, check_limits, extent_of, read_index, states_rate
+from reelworks.video.index import Index, announce, check_limits, read_index, states_rate
 from reelworks.video.layout import Remote, withheld
 from reelworks.video.limits import Limits
-from reelworks.video.seeking import SEARCHED, margins_s, pays
+from reelworks.video.seeking import NUMBERED, SEARCHED, margins_s, pays
+from reelworks.video.slots import Slots, Unproven, continued_time, slots_are_sure
 from reelworks.video.sniff import HEAD_BYTES, sniff
 from reelworks.video.source import size_of
 from reelworks.video.turned import picture_in_header
@@ -49,25 +49,22 @@ class FrameStream:
 
     def __init__(self, file: BinaryIO, limits: Limits, ordered: bool = False):
         """`ordered`: the caller has seen all frames of this very file, so its times increase up to its end."""
-        self._file = file
-        self.limits, self._in_order = limits, ordered
+        self._file, self.limits = file, limits
         self._turned: bool | None = None
         self.file_bytes = size_of(file)
         head = file.read(HEAD_BYTES)
         self.demuxer = sniff(head)
         self.states_rate = states_rate(self.demuxer, head)
-        claimed = claimed_bytes(self.demuxer, head)
-        shorter = claimed is not None and claimed > self.file_bytes
-        short = shorter or lacks_end(file, self.demuxer, self.file_bytes)
+        short = is_short(file, self.demuxer, head, self.file_bytes)
         self._open()
         self.index: Index = read_index(self.stream, self.demuxer, self.file_bytes, short)
+        self._in_order = ordered and (self.demuxer not in NUMBERED or slots_are_sure(self.stream, self.index))
         check_limits(self.container, self.stream, self.index, limits)
         self.time_base = self.stream.time_base or Fraction(1, 1000)
         self._fresh: Iterator[Timed] | None = None
         self._size: tuple[int, int] | None = None
-        self._slots: list[int] = []
-        self._draining = False
-        self._sought = False
+        self._slots: Slots | None = None
+        self._draining = self._sought = False
         self.cut = self._cut_by_header = self.index.truncated or short
         checked = self.demuxer == "matroska" and not isinstance(file, Remote)  # a range has no whole clusters
         self.sums = ClusterSums(file if checked else None, self.file_bytes)
@@ -116,8 +113,7 @@ class FrameStream:
         rate = self.stream.average_rate or self.stream.guessed_rate or Fraction(0)
         if rate <= _PLAUSIBLE_FPS or self.index.shown is not None or self._fresh is None:
             return rate
-        peeked: list[Timed] = []
-        rest = self._fresh
+        peeked, rest = list[Timed](), self._fresh
         try:
             peeked.extend(islice(rest, _RATE_FRAMES))
         except VideoError:
@@ -127,18 +123,13 @@ class FrameStream:
         ticks = peeked[-1][0] - peeked[0][0]
         return (len(peeked) - 1) / (ticks * self.time_base) if ticks else rate
 
-    def packet_times(self) -> list[int] | None:
-        """Presentation times of all frames, in order, from the packets alone; None where one has no time."""
+    def packet_times(self) -> list[int | None]:
+        """Presentation times of all frames, in decoding order, from the packets alone."""
         self._restart()
         self._fresh = None
         with self._typed_errors():
-            times = [
-                self.sums.check(packet).pts
-                for packet in self.container.demux(self.stream)
-                if packet.size and not packet.is_discard
-            ]
-        known = sorted(time for time in times if time is not None)
-        return known if known and len(known) == len(times) else None
+            packets = (one for one in self.container.demux(self.stream) if one.size and not one.is_discard)
+            return [self.sums.check(packet).pts for packet in packets]
 
     def from_start(self) -> Iterator[Timed]:
         """Every frame that is shown, with its integer timestamp, strictly increasing; then what was wrong is raised."""
@@ -155,27 +146,39 @@ class FrameStream:
         """
         base = self.time_base
         start = self.stream.start_time or 0
-        for margin_s in margins_s(self.demuxer, self._in_order, Fraction(time_s) - start * base):
-            target = int((Fraction(time_s) - margin_s) / base)
-            if target <= start:
-                break
-            self._announce(target, int(min(until_s, _LATEST_S) / base))
-            frames = self._after_seek(target, time_s)
-            if frames is not None:
-                return frames
+        try:
+            for margin_s in margins_s(self.demuxer, self._in_order, Fraction(time_s) - start * base):
+                target = int((Fraction(time_s) - margin_s) / base)
+                if target <= start:
+                    break
+                announce(self._file, self.stream, self.demuxer, target, int(min(until_s, _LATEST_S) / base))
+                frames = self._after_seek(target, time_s)
+                if frames is not None:
+                    return self._walked_if_unproven(frames)
+        except Unproven:
+            self._in_order = False
         return self.from_start()
+
+    def _walked_if_unproven(self, frames: Iterator[Timed]) -> Iterator[Timed]:
+        """Frames behind a jump, and from where it turns out that they may be wrong, those of a walk from the start."""
+        last: int | None = None
+        try:
+            for timed in frames:
+                last = timed[0]
+                yield timed
+        except Unproven:
+            self._in_order = False
+            yield from (timed for timed in self.from_start() if last is None or timed[0] > last)
+
+    @property
+    def only_walks(self) -> bool:
+        """True where a late frame is reached through all that lie before it."""
+        return not margins_s(self.demuxer, self._in_order, _LATEST_S)
 
     def seek_pays(self, pts: int, time_s: float) -> bool:
         """True where a key frame lies between the frame at `pts` and the time, or the time lies before `pts`."""
         target = int(Fraction(time_s) / self.time_base)
         return target < pts or pays(self.stream, self.demuxer, self._sought, self._in_order, pts, target)
-
-    def _announce(self, start: int, end: int) -> None:
-        """Tell a remote file where the frames shown between two timestamps are; only some indexes know it."""
-        if self.demuxer == "mov" and isinstance(self._file, Remote):
-            extent = extent_of(self.stream, start, end)
-            if extent:
-                self._file.expect(*extent)
 
     def _after_seek(self, target: int, time_s: float) -> Iterator[Timed] | None:
         """Frames from the key frame before `target`, or None where the first one isn't at or before the time."""
@@ -202,8 +205,13 @@ class FrameStream:
     def _checked(self, whole: bool = True) -> Iterator[Timed]:
         """Frames to the end; raises there where the file is cut, or `whole` and fewer than the index names."""
         count = 0
-        for count, timed in enumerate(self._ordered(self._decoded(not whole and self.demuxer in SEARCHED)), start=1):  # noqa: B007
-            yield timed
+        try:
+            for count, timed in enumerate(self._ordered(self._decoded(jumped=not whole)), start=1):  # noqa: B007
+                yield timed
+        except VideoError as error:
+            if not whole and self.demuxer in NUMBERED:
+                raise Unproven from error  # of a file that was seen whole: the jump went wrong
+            raise
         if self.cut:
             total = f" of {self.index.shown}" if self.index.shown is not None else ""
             after = f", after {count}{total} frames" if whole else ""
@@ -212,12 +220,13 @@ class FrameStream:
             message = f"The index names {self.index.shown} frames, {count} can be decoded."
             raise VideoError(VideoErrorKind.count_mismatch, message)
 
-    def _decoded(self, from_key: bool = False) -> Iterator[VideoFrame]:
-        """Frames as the decoder gives them, if asked only from a key frame on; ends where the file is cut."""
+    def _decoded(self, jumped: bool) -> Iterator[VideoFrame]:
+        """Frames as the decoder gives them, behind a jump from a key frame on; ends where the file is cut."""
         fruitless = 0
-        self._slots, self._draining = [], False
+        self._slots = Slots(self.stream, jumped) if self.demuxer == "avi" else None
+        self._draining = False
         packets = whole_packets(self.container.demux(self.stream), self.demuxer)
-        if from_key:  # a search ends anywhere, and a decoder complains of what lacks its references
+        if jumped and self.demuxer in SEARCHED:  # it ends anywhere; a decoder complains of what lacks its references
             packets = dropwhile(lambda packet: packet.size and not packet.is_keyframe, packets)
         while not self._draining:
             with self._typed_errors():
@@ -226,11 +235,13 @@ class FrameStream:
                     return
                 if packet.has_sidedata("encryption_info"):
                     raise VideoError(VideoErrorKind.encrypted, "The video stream is encrypted.", 0)
+                if self._slots is not None and not self._slots.admit(packet):
+                    continue
                 self._draining = not packet.size or self._cut_inside(self.sums.check(packet))
                 frames = self._decoder.decode(None if self._draining else packet)
             self._turned = self._decoder.turned
-            if self.demuxer == "avi" and packet.dts is not None and (self._slots or packet.is_keyframe):
-                heapq.heappush(self._slots, packet.dts)
+            if self._slots is not None:
+                self._slots.add(packet, len(frames))
             fruitless = 0 if frames else fruitless + 1
             if fruitless > _FRUITLESS_PACKETS + self.index.leading + self.index.hidden:
                 raise VideoError(VideoErrorKind.corrupt, f"{fruitless} packets in a row give no frame.", 0)
@@ -238,12 +249,10 @@ class FrameStream:
 
     def _cut_inside(self, packet: Packet) -> bool:
         """True where the file ends inside this packet. Raises VideoError `corrupt` for a damaged one."""
-        if not packet.is_corrupt:
-            return False
-        if self.demuxer in _PACKETS_CAN_BE_LOST:
+        if packet.is_corrupt and self.demuxer in _PACKETS_CAN_BE_LOST:
             raise VideoError(VideoErrorKind.corrupt, "Packets of the transport stream are missing or damaged.")
-        self.cut = True
-        return True
+        self.cut = self.cut or packet.is_corrupt
+        return packet.is_corrupt
 
     @contextmanager
     def _typed_errors(self) -> Iterator[None]:
@@ -284,15 +293,6 @@ class FrameStream:
 
     def _timestamp(self, frame: VideoFrame, last: int | None) -> int:
         """The frame's presentation time; where the container leaves it out, the place it has in the stream's rate."""
-        if self.demuxer == "avi" and self._slots:
-            # AVI has a slot of equal length for each frame and no presentation times: the n-th shown has the n-th slot.
-            return heapq.heappop(self._slots)
-        if frame.pts is not None and self.demuxer != "mpeg":
-            return frame.pts
-        rate = self.stream.guessed_rate or self.stream.average_rate or Fraction(25)
-        step = max(1, round(1 / (rate * self.time_base)))
-        # A program stream times only the first frame of each of its packets, and the parser may give that time twice.
-        repeated = self.demuxer == "mpeg" and last is not None and last - step < (frame.pts or 0) <= last
-        if frame.pts is not None and not repeated:
-            return frame.pts
-        return (self.stream.start_time or 0) if last is None else last + step
+        pts = self._slots.take() if self._slots is not None else None
+        pts = frame.pts if pts is None and self.demuxer != "mpeg" else pts
+        return pts if pts is not None else continued_time(self.stream, frame.pts, last)

@@ -32,6 +32,9 @@ _DECODING_BYTES, _DECODING_BYTES_PER_PIXEL = 384 * 2**20, 160
 """What decoding needs: an index, decord's queues; twenty frames of three planes of 16 bits, and the scaler's. A file
 that eats memory costs the time to fill it, so small frames get little."""
 
+_SHARE_OF_A_STEP = 0.25
+"""Of the CPU seconds of one request: after so many a walk to a late frame ends, and goes on in the next one."""
+
 
 class _RemoteFile(io.RawIOBase):
     """A file whose bytes the worker reads for us."""
@@ -127,6 +130,9 @@ class Child:
         elif call == "next":
             assert self._batches is not None
             self._send_frames(next(self._batches, None))
+        elif call == "approach":
+            cpu_s = self._reader.limits.cpu_s * _SHARE_OF_A_STEP
+            wire.send(self._channel, {"there": self._reader.approach(message["time_s"], message["partial"], cpu_s)})
         else:
             times_s = np.frombuffer(data, "<f8").tolist() if message["times"] else None
             frames = self._reader.frames(

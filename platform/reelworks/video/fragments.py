@@ -1,0 +1,73 @@
+"""The fragments of an MP4 whose samples are told piece by piece: opening it reads the head of each of them.
+
+Without a table of all fragments (sidx) FFmpeg goes from one to the next, and each step costs a request. Here they are
+made as small as the heads are, and what they bring stays at hand: the next opening in this process costs none.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import BinaryIO
+
+from reelworks.video.layout import Remote
+
+_MAX_BOXES = 100_000
+"""Top-level boxes that are looked at: fragments of half a second for four hours."""
+
+_HEAD_BYTES = 4096
+"""Of a fragment with some hundred samples; grows with those that are found."""
+
+_REST_BYTES = 64 * 2**10
+"""What may follow the last fragment that a table names: a table of another kind (mfra)."""
+
+_WHOLE_BOXES = (b"moof", b"styp", b"sidx", b"emsg", b"prft", b"free", b"skip", b"uuid", b"mfra")
+
+
+def keep_fragment_heads(file: BinaryIO, start: int, file_bytes: int) -> None:
+    """Fetch what opening will read of the fragments from `start` (behind moov) on (ISO/IEC 14496-12, 8.8.4, 8.16.3).
+
+    Does nothing where what lies there is no fragment, or a table tells where all of them are.
+    """
+    if not isinstance(file, Remote):
+        return
+    at, begun, held, head_bytes, fragmented = start, start, start, _HEAD_BYTES, False
+    for _ in range(_MAX_BOXES):
+        if fragmented and at + 16 > held:
+            file.expect(at, at + head_bytes, keep=True)
+            begun, held = at, at + head_bytes
+        file.seek(at)
+        size, kind = _box(file)
+        if kind == b"sidx" and not fragmented and _table_end(file, at, size) + _REST_BYTES > file_bytes:
+            return
+        if kind not in (*_WHOLE_BOXES, b"mdat") or size < 8 or (kind == b"mdat" and not fragmented):
+            return
+        fragmented = fragmented or kind == b"moof"
+        at += size
+        if kind == b"mdat":
+            held = at
+        elif kind == b"moof":  # and the header of the box behind it
+            head_bytes = max(head_bytes, -(-(at + 16 - begun) // 1024) * 1024)
+
+
+def _box(file: BinaryIO) -> tuple[int, bytes]:
+    """(length, name) of the box at the position; (0, b"") at the end of the file."""
+    header = file.read(16)
+    if len(header) < 8:
+        return 0, b""
+    size = struct.unpack_from(">I", header)[0]
+    if size == 1 and len(header) == 16:
+        size = struct.unpack_from(">Q", header, 8)[0]
+    return size, header[4:8]
+
+
+def _table_end(file: BinaryIO, at: int, size: int) -> int:
+    """Where the last fragment ends that a table of fragments (sidx) at `at` names."""
+    file.seek(at + 8)
+    data = file.read(min(size, 2**20) - 8)
+    wide = data[:1] == b"\1"
+    first_at, entries_at = (20, 32) if wide else (16, 24)
+    if len(data) < entries_at:
+        return 0
+    first = struct.unpack_from(">Q" if wide else ">I", data, first_at)[0]
+    sizes = [struct.unpack_from(">I", data, entry)[0] & 0x7FFFFFFF for entry in range(entries_at, len(data) - 11, 12)]
+    return int(at + size + first + sum(sizes))
