@@ -139,8 +139,7 @@ def recipe(root: str, sources: str, models: dict[str, str]) -> PrepareRecipe:
 
 
 class Noted:
-    """Mixed in front of a stage's actor: writes down when it can take its first batch. With that it loads its model, so
-    the time to the first result after this holds the loading of every model, one after the other."""
+    """Mixed in front of a stage's actor: writes down when it can take its first batch, with its model loaded."""
 
     noted_in: str
 

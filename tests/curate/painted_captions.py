@@ -89,8 +89,8 @@ def work(root: str, seed: int) -> None:
     """One worker's life: what the listing shows is left alone, the rest captioned in groups that the seed draws."""
     rng = np.random.default_rng(seed)
     plan = plan_of(root, deterministic=seed % 2 == 0)
-    actor = CaptionActor(plan)
-    actor._captioner = NumberReader(batch_size=int(rng.integers(1, 64)))
+    reader = NumberReader(batch_size=int(rng.integers(1, 64)))
+    actor = type("NumberActor", (CaptionActor,), {"_load": lambda _: reader})(plan)
     prefix = root.partition("//")[2].partition("/")[2]
     stored = [key_hash(one.key.removeprefix(f"{prefix}/")) for one in storage.list_objects(f"{root}/captions/")]
     every = chunks()

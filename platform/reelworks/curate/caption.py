@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from reelworks import storage
 from reelworks.curate.chunk import Chunk, from_table, to_table
+from reelworks.curate.early import has_work
 from reelworks.curate.plan import Plan
 from reelworks.curate.tables import read_table
 
@@ -31,25 +32,28 @@ class CaptionActor:
 
     def __init__(self, plan: Plan):
         self.plan = plan
-        self._captioner: ClipCaptioner[Any] | None = None
+        self._captioner = self._load() if has_work(plan, "captions") else None
 
     @property
     def captioner(self) -> ClipCaptioner[Any]:
-        """Loaded at first need: a resumed run whose captions are all there loads no model."""
+        """Loaded at first need at the latest: a resumed run whose captions are all there loads no model."""
         if self._captioner is None:
-            import torch
-
-            from reelworks.models.processor_captioner import open_captioner
-            from reelworks.resolve import resolve_model
-
-            stage = self.plan.recipe.captioner
-            assert stage is not None
-            torch.set_num_threads(stage.pool.threads)
-            path = resolve_model(self.plan.models["captions"]).path
-            self._captioner = open_captioner(
-                path, stage.pool.device, max_new_tokens=stage.max_new_tokens, batch_size=stage.batch_clips
-            )
+            self._captioner = self._load()
         return self._captioner
+
+    def _load(self) -> ClipCaptioner[Any]:
+        import torch
+
+        from reelworks.models.processor_captioner import open_captioner
+        from reelworks.resolve import resolve_model
+
+        stage = self.plan.recipe.captioner
+        assert stage is not None
+        torch.set_num_threads(stage.pool.threads)
+        path = resolve_model(self.plan.models["captions"]).path
+        return open_captioner(
+            path, stage.pool.device, max_new_tokens=stage.max_new_tokens, batch_size=stage.batch_clips
+        )
 
     def __call__(self, table: pa.Table) -> pa.Table:
         chunks = from_table(table)

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from reelworks import storage
 from reelworks.curate.chunk import Chunk, from_table, to_table
+from reelworks.curate.early import has_work
 from reelworks.curate.plan import Plan
 from reelworks.curate.tensors import locate, pack, read_header
 
@@ -30,21 +31,24 @@ class LatentActor:
 
     def __init__(self, plan: Plan):
         self.plan = plan
-        self._vae: CausalVAE | None = None
+        self._vae = self._load() if has_work(plan, "latents") else None
 
     @property
     def vae(self) -> CausalVAE:
-        """Loaded at first need."""
+        """Loaded at first need at the latest."""
         if self._vae is None:
-            import torch
-
-            from reelworks.models.vae import CausalVAE
-            from reelworks.resolve import resolve_model
-
-            pool = self.plan.recipe.vae.pool
-            torch.set_num_threads(pool.threads)
-            self._vae = CausalVAE.load(resolve_model(self.plan.models["latents"]).path, pool.device)
+            self._vae = self._load()
         return self._vae
+
+    def _load(self) -> CausalVAE:
+        import torch
+
+        from reelworks.models.vae import CausalVAE
+        from reelworks.resolve import resolve_model
+
+        pool = self.plan.recipe.vae.pool
+        torch.set_num_threads(pool.threads)
+        return CausalVAE.load(resolve_model(self.plan.models["latents"]).path, pool.device)
 
     def __call__(self, table: pa.Table) -> pa.Table:
         chunks = from_table(table)

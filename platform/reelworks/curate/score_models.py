@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from reelworks import storage
 from reelworks.curate.chunk import Chunk, from_table, to_table
+from reelworks.curate.early import has_work
 from reelworks.curate.plan import Plan, score_stage
 from reelworks.curate.scores import chunk_key, pass_over, read_scores, store_scores
 
@@ -25,25 +26,27 @@ class ScoreActor:
     def __init__(self, plan: Plan, name: str):
         self.plan, self.name = plan, name
         self.stage = plan.recipe.score_models[name]
-        self._scorer: FrameScorer | None = None
+        self._scorer = self._load() if has_work(plan, score_stage(name)) else None
 
     @property
     def scorer(self) -> FrameScorer:
-        """Loaded at first need."""
+        """Loaded at first need at the latest."""
         if self._scorer is None:
-            import torch
-
-            from reelworks.models.frame_scorer import LabelScorer, TextAreaScorer
-            from reelworks.resolve import resolve_model
-
-            stage = self.stage
-            torch.set_num_threads(stage.pool.threads)
-            path = resolve_model(self.plan.models[score_stage(self.name)]).path
-            if stage.kind == "text_area":
-                self._scorer = TextAreaScorer(path, stage.pool.threads)
-            else:
-                self._scorer = LabelScorer(path, stage.label, stage.against, stage.pool.device)
+            self._scorer = self._load()
         return self._scorer
+
+    def _load(self) -> FrameScorer:
+        import torch
+
+        from reelworks.models.frame_scorer import LabelScorer, TextAreaScorer
+        from reelworks.resolve import resolve_model
+
+        stage = self.stage
+        torch.set_num_threads(stage.pool.threads)
+        path = resolve_model(self.plan.models[score_stage(self.name)]).path
+        if stage.kind == "text_area":
+            return TextAreaScorer(path, stage.pool.threads)
+        return LabelScorer(path, stage.label, stage.against, stage.pool.device)
 
     def __call__(self, table: pa.Table) -> pa.Table:
         chunks = from_table(table)

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from reelworks import storage
 from reelworks.curate.chunk import Chunk, from_table, to_table
+from reelworks.curate.early import has_work
 from reelworks.curate.plan import Plan
 from reelworks.curate.tensors import locate, pack, read_header
 
@@ -28,25 +29,28 @@ class TextActor:
 
     def __init__(self, plan: Plan):
         self.plan = plan
-        self._encoder: TextEncoder | None = None
+        self._encoder = self._load() if has_work(plan, "text") else None
         self._kept: OrderedDict[str, torch.Tensor] = OrderedDict()
         self._kept_bytes = 0
 
     @property
     def encoder(self) -> TextEncoder:
-        """Loaded at first need."""
+        """Loaded at first need at the latest."""
         if self._encoder is None:
-            import torch
-
-            from reelworks.models.text import TextEncoder
-            from reelworks.resolve import resolve_model
-
-            stage = self.plan.recipe.text
-            torch.set_num_threads(stage.pool.threads)
-            path = resolve_model(self.plan.models["text"]).path
-            batch = 1 if self.plan.recipe.deterministic else stage.batch_texts
-            self._encoder = TextEncoder(path, stage.max_tokens, stage.pool.device, batch_size=batch)
+            self._encoder = self._load()
         return self._encoder
+
+    def _load(self) -> TextEncoder:
+        import torch
+
+        from reelworks.models.text import TextEncoder
+        from reelworks.resolve import resolve_model
+
+        stage = self.plan.recipe.text
+        torch.set_num_threads(stage.pool.threads)
+        path = resolve_model(self.plan.models["text"]).path
+        batch = 1 if self.plan.recipe.deterministic else stage.batch_texts
+        return TextEncoder(path, stage.max_tokens, stage.pool.device, batch_size=batch)
 
     def __call__(self, table: pa.Table) -> pa.Table:
         chunks = from_table(table)
