@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import os
 import resource
 import sys
 import tempfile
@@ -166,9 +167,10 @@ def every_pool_ready_s(folder: Path) -> float:
 
 
 def by_ray(plan: Plan) -> Measured:
-    """On a Ray that runs already, as a job finds it."""
+    """On a Ray that runs already, as a job finds it: processors, store and idle workers as `make up` has them."""
     measured = Measured()
-    with own_ray(8, object_store_bytes=1 << 30), tempfile.TemporaryDirectory() as notes:  # as `make up` has
+    set_up = patch.dict(os.environ, RAY_prestart_worker_first_driver="0")
+    with set_up, own_ray(8, object_store_bytes=1 << 30), tempfile.TemporaryDirectory() as notes:
         with noting(Path(notes)):
             measured.begin()
             for chunks in pipeline.finished_chunks(plan, new_board()):
