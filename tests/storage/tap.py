@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 _PIECE_BYTES = 1 << 20
 _DRIP_S = 0.02
@@ -42,8 +42,8 @@ class Tap:
         self.spoil: Iterator[str] = iter(())
         """What happens to the next reads of objects: "" nothing, "503", "403", "gone" (no answer), and of the body
         "cut" (half of it, then the line is closed), "stall" (half of it, then nothing), "drip" (50 bytes a second)."""
-        self.spoil_listings: Iterator[str] = iter(())
-        """The same for the next listings."""
+        self.spoil_listings: dict[str, Iterator[str]] = {}
+        """The same for the next listings of a folder, by its address."""
         self.over = threading.Event()
 
     def gets(self, uri: str = "s3://") -> list[Request]:
@@ -52,8 +52,18 @@ class Tap:
         found = [one for one in self.requests if one.method == "GET" and one.path.startswith(path)]
         return [one for one in found if "list-type" not in one.query and one.path.count("/") > 1]
 
+    def listings(self, folder: str) -> list[Request]:
+        """Listings of a folder, by its address."""
+        return [one for one in self.requests if one.method == "GET" and listed(one.path, one.query) == folder]
+
     def clear(self) -> None:
         self.requests.clear()
+
+
+def listed(path: str, query: str) -> str | None:
+    """The address of the folder that a request lists, if it does."""
+    asked = parse_qs(query)
+    return f"s3:/{path.rstrip('/')}/{asked.get('prefix', [''])[0]}" if "list-type" in asked else None
 
 
 class _Forward(BaseHTTPRequestHandler):
@@ -65,7 +75,9 @@ class _Forward(BaseHTTPRequestHandler):
 
     def forward(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        source = self.tap.spoil_listings if "list-type" in self.path else self.tap.spoil
+        asked = urlsplit(self.path)
+        folder = listed(asked.path, asked.query)
+        source = self.tap.spoil if folder is None else self.tap.spoil_listings.get(folder, iter(()))
         spoiled = next(source, "") if self.command == "GET" else ""
         if spoiled == "gone" or spoiled in _REFUSALS:
             self._refuse(spoiled)

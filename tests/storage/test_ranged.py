@@ -105,3 +105,26 @@ def test_an_object_replaced_while_it_is_read_ends_as_changed(prefix: str) -> Non
     with pytest.raises(StorageError) as caught:
         remote.read(10)
     assert caught.value.kind is StorageErrorKind.changed
+
+
+def test_a_kept_window_around_another_one_is_found(prefix: str) -> None:
+    storage.create_once(f"{prefix}/v", DATA)
+    remote = storage.open_ranged(f"{prefix}/v")
+    for start, stop in ((100_000, 200_000), (50_000, 300_000)):
+        remote.expect(start, stop, keep=True)
+        remote.seek(start)
+        assert remote.read(1) == DATA[start : start + 1]
+    remote.seek(250_000)
+    assert remote.read(1000) == DATA[250_000:251_000]
+    assert remote.requests == 2
+
+
+def test_one_reader_keeps_no_more_than_all_may(prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranged, "SHARED_BYTES", 100_000)
+    storage.create_once(f"{prefix}/v", DATA)
+    remote = storage.open_ranged(f"{prefix}/v", read_ahead=4096)
+    for start in range(0, 1_000_000, 10_000):
+        remote.expect(start, start + 10_000, keep=True)
+        remote.seek(start)
+        assert remote.read(10_000) == DATA[start : start + 10_000]
+    assert sum(len(window.data) for window in remote._kept) <= 100_000

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from reelworks import storage
-from reelworks.video import decode, open_video
+from reelworks.video import decode, fragments, open_video
 from reelworks.video.encode import encode_video
+from reelworks.video.fragments import keep_fragment_heads
 from tests.storage.tap import Tap
 from tests.video.long import clip_bytes
 from tests.video.painted import paint, read_numbers
@@ -51,3 +52,33 @@ def test_clips_and_sparse_frames_of_fragments_cost_what_they_must_and_their_head
             assert sum(one.body_bytes for one in tap.gets(uri)) <= 8 * (1.3 * len(data) / SECONDS + 64 * KIB)
     assert costs[0][0] <= SECONDS + 6 and costs[0][1] <= SECONDS * 5 * KIB + 512 * KIB
     assert costs[1][0] <= 3
+
+
+def stored(name: str, data: bytes) -> str:
+    uri = f"s3://raw/costs/{name}"
+    storage.delete(uri)
+    storage.create_once(uri, data)
+    return uri
+
+
+@pytest.mark.parametrize("size", [0, 7])
+def test_a_table_without_a_length_is_not_taken_for_the_rest_of_the_object(s3_server: str, size: int) -> None:
+    data = bytearray(film(FLAGS + "+global_sidx"))
+    at = data.index(b"sidx") - 4
+    data[at : at + 4] = size.to_bytes(4, "big")
+    with storage.open_ranged(stored("no-length.mp4", bytes(data))) as file:
+        keep_fragment_heads(file, at, len(data))
+        assert file.bytes_read <= 2 * 64 * KIB < len(data) // 4
+
+
+def test_heads_are_kept_up_to_a_limit(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = film(FLAGS)
+    uri = stored("many-heads.mp4", data)
+    with storage.open_ranged(uri) as file:
+        keep_fragment_heads(file, data.index(b"moof") - 4, len(data))
+        assert file.requests >= SECONDS
+    monkeypatch.setattr(fragments, "_KEPT_BYTES", 5 * 4 * KIB)
+    storage.delete(uri)
+    with storage.open_ranged(stored("fewer-heads.mp4", data)) as file:
+        keep_fragment_heads(file, data.index(b"moof") - 4, len(data))
+        assert file.requests <= 6

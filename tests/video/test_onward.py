@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from reelworks import storage
 from reelworks.video import Limits, decode, open_onward, open_video
 from reelworks.video.encode import encode_video
 from reelworks.video.reader import Reader
+from reelworks.video.stream import FrameStream, Timed
 from tests.storage.tap import Tap
 from tests.video.long import FRAMES, long_stream
 from tests.video.painted import paint, read_numbers
@@ -92,3 +94,21 @@ def test_a_late_frame_may_lie_farther_than_the_cpu_seconds_of_one_request() -> N
     with open_video(data, Limits(cpu_s=0.5, attempts=1), ordered=True) as reader:
         last_s = reader.probe.start_s + (repeats * FRAMES - 0.9) / FPS
         assert read_numbers(reader.frames(times_s=[last_s]).frames) == [FRAMES - 1]
+
+
+def test_the_very_time_of_a_frame_needs_no_walk_from_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = film("h264", "flv")
+    pts_s = decode(data).pts_s
+    starts = []
+    begin = FrameStream.from_start
+
+    def counted(stream: FrameStream) -> Iterator[Timed]:
+        starts.append(stream)
+        return begin(stream)
+
+    monkeypatch.setattr(FrameStream, "from_start", counted)
+    with Reader(io.BytesIO(data), ordered=True) as reader:
+        for time_s in pts_s[5:80]:  # milliseconds, which binary fractions fall short of
+            assert reader.approach(float(time_s), partial=False, cpu_s=60)
+            assert reader.frames(times_s=[float(time_s)]).pts_s[0] == time_s
+    assert len(starts) == 1

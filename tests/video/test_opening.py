@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from functools import cache
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
+from av.video.stream import VideoStream
 
 from reelworks import storage
 from reelworks.errors import VideoError, VideoErrorKind
 from reelworks.video import decode, open_video, probe
+from reelworks.video.probe import hold_to
+from reelworks.video.turned import picture_in_header
 from tests.storage.tap import Tap
 from tests.video.heavy import FPS, MBIT_S, SECONDS, heavy_video
 from tests.video.painted import turned
@@ -151,3 +157,19 @@ def test_a_film_without_its_index_is_refused_at_little_cost(tap: Tap, s3_server:
         probe(uri)
     assert caught.value.kind is VideoErrorKind.truncated
     assert cost(tap, uri)[0] <= 4
+
+
+def test_a_first_frame_other_than_its_header_said_is_refused() -> None:
+    seen = probe(heavy("mkv", min(MBIT_S)))
+    hold_to(seen, replace(seen, fps=1.0))
+    with pytest.raises(VideoError, match="The header says width 17, the first frame") as caught:
+        hold_to(replace(seen, width=17), seen)
+    assert caught.value.kind is VideoErrorKind.corrupt
+
+
+def test_a_header_too_short_for_its_kind_is_no_crash() -> None:
+    moov = b"\0\0\0\x10mvhd" + bytes(8)
+    data = (len(moov) + 8).to_bytes(4, "big") + b"moov" + moov
+    stream = SimpleNamespace(codec_context=SimpleNamespace(width=8, height=8, colorspace=0), id=1)
+    with pytest.raises(VideoError, match="doesn't tell how a frame looks"):
+        picture_in_header(cast(VideoStream, stream), io.BytesIO(data), len(data))

@@ -13,14 +13,19 @@ SLOWEST_BYTES_S = 32 * 2**10
 PIECE_BYTES = 256 * 2**10
 
 
+# A store that puts an object's parts together sends a blank now and then, until it is done.
+SLOW_BY_NATURE = (".CompleteMultipartUpload", ".CopyObject", ".UploadPartCopy")
+
+
 class TooSlow(Exception):
     """An answer came slower than that."""
 
 
 def paced(stream: Any, length: int | None) -> Iterator[bytes]:
     """A body of urllib3 as it comes, of `length` bytes where that is known. Raises TooSlow, urllib3's HTTPError."""
-    begun_s, came = time.monotonic(), 0
+    begun_s, came = 0.0, 0
     while piece := stream.read1(PIECE_BYTES):
+        begun_s = begun_s or time.monotonic()  # until then the server thinks
         came += len(piece)
         yield piece
         due = SLOWEST_BYTES_S * (time.monotonic() - begun_s - GRACE_S)
@@ -35,7 +40,9 @@ def sender(session: Any) -> Callable[..., Any]:
     that is too slow or breaks off is raised as one of botocore's own errors, so it is asked for again as those are.
     """
 
-    def send(request: Any, **event: object) -> Any:
+    def send(request: Any, event_name: str, **event: object) -> Any:
+        if event_name.endswith(SLOW_BY_NATURE):
+            return None  # then botocore sends it
         streamed, request.stream_output = request.stream_output, True
         answer = session.send(request)
         if not streamed or answer.status_code >= 300:

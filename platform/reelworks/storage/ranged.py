@@ -21,6 +21,8 @@ RUN_SHARE = 4
 LARGEST_READ_AHEAD_BYTES = 8 * 2**20
 # A demuxer moves between several places of a file: the last windows stay at hand.
 WINDOWS_KEPT = 4
+# Kept windows that are looked through for a position: they overlap only where two readers fetched the same.
+NEIGHBOURS = 3
 # Indexes of the sources that a process worked on last: that of an hour-long film has 2 to 5 MB.
 SHARED_BYTES = 32 * 2**20
 
@@ -79,6 +81,7 @@ class RangedFile(io.RawIOBase):
         self._read_ahead = read_ahead
         self._recent: deque[Window] = deque(maxlen=WINDOWS_KEPT)
         self._kept = _shared.of((uri, etag))
+        self._kept_bytes = sum(len(one.data) for one in self._kept)
         self._keep: list[tuple[int, int]] = []
         self._expected = (0, 0)
         self._position = 0
@@ -151,15 +154,19 @@ class RangedFile(io.RawIOBase):
         return piece
 
     def _window_at(self, position: int) -> Window | None:
-        before = bisect_right(self._kept, position, key=_start)  # there may be thousands
-        every = chain(self._kept[max(0, before - 1) : before], self._recent)
+        every = chain(self._kept_before(position), self._recent)
         return next((window for window in every if window.start <= position < window.stop), None)
+
+    def _kept_before(self, position: int) -> list[Window]:
+        """Those that start last at or before a position; there may be thousands, which hardly overlap."""
+        before = bisect_right(self._kept, position, key=_start)
+        return self._kept[max(0, before - NEIGHBOURS) : before]
 
     def _fetch(self, wanted: int) -> Window:
         """A new window from the position on."""
         at = self._position
-        run = max((one.run for one in chain(self._kept, self._recent) if one.stop == at), default=0)
-        keep = next((stop for start, stop in self._keep if start <= at < stop), None)
+        run = max((one.run for one in chain(self._kept_before(at), self._recent) if one.stop == at), default=0)
+        keep = next((stop for start, stop in reversed(self._keep) if start <= at < stop), None)
         if keep is not None:
             length = min(keep - at, LARGEST_READ_AHEAD_BYTES)
         elif self._expected[0] <= at < self._expected[1]:
@@ -173,13 +180,14 @@ class RangedFile(io.RawIOBase):
         if not data:
             raise StorageError(StorageErrorKind.storage, self.uri, f"no bytes at {at} of {self.size}")
         window = Window(at, data, run + len(data))
-        if keep is not None:
+        if keep is not None and self._kept_bytes + len(data) <= SHARED_BYTES:
             self._retain(window)
         else:
             self._recent.append(window)
         return window
 
     def _retain(self, window: Window) -> None:
+        self._kept_bytes += len(window.data)
         insort(self._kept, window, key=_start)
         _shared.add((self.uri, self.etag), window)
 

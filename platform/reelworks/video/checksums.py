@@ -62,7 +62,7 @@ class ClusterSums:
             self._start = self._stop
             self._file.seek(self._start)
             header = self._file.read(_HEADER_BYTES)
-            size = _size_of_element(header)
+            size = size_of_element(header)
             if size is None:  # where the next element has to begin there is none
                 self._stop = self._file_bytes
                 return True
@@ -96,11 +96,11 @@ class ClusterSums:
             at = head.find(_SEGMENT) + len(_SEGMENT)
             if at < len(_SEGMENT) or at == len(head):
                 return None
-            at += _length(head[at])
+            at += length_of(head[at])
             while True:
                 self._file.seek(at)
                 header = self._file.read(_HEADER_BYTES + _MARK_BYTES)
-                size = _size_of_element(header)
+                size = size_of_element(header)
                 if size is None:
                     return None
                 if header[:4] == _CLUSTER:
@@ -110,15 +110,15 @@ class ClusterSums:
             self._file.seek(here)
 
 
-def _length(first_byte: int) -> int:
+def length_of(first_byte: int) -> int:
     return 9 - first_byte.bit_length()
 
 
-def _size_of_element(header: bytes) -> tuple[int, int] | None:
+def size_of_element(header: bytes) -> tuple[int, int] | None:
     """(bytes of id and size, bytes of content) of an element; None for none, or of unknown size as in live streams."""
-    at = _length(header[0]) if header else 0
+    at = length_of(header[0]) if header else 0
     if not 1 <= at <= 4 or at >= len(header) or not header[at]:
         return None
-    length = _length(header[at])
+    length = length_of(header[at])
     value = int.from_bytes(header[at : at + length], "big") & ((1 << 7 * length) - 1)
     return None if value == (1 << 7 * length) - 1 else (at + length, value)

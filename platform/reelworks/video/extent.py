@@ -48,6 +48,7 @@ def boxes_run_out(file: BinaryIO, file_bytes: int) -> bool:
     for _ in range(_MAX_BOXES):
         file.seek(at)
         header = file.read(16)
+        header += file.read(16 - len(header))  # a remote file gives what it has at hand
         if len(header) < 8:
             return bool(header)
         size = struct.unpack_from(">I", header)[0]

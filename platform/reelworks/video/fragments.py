@@ -17,6 +17,9 @@ _MAX_BOXES = 100_000
 _HEAD_BYTES = 4096
 """Of a fragment with some hundred samples; grows with those that are found."""
 
+_KEPT_BYTES = 24 * 2**20
+"""Of all heads together: 6,000 of the least length. Opening a file with more reads the rest of them again."""
+
 _REST_BYTES = 64 * 2**10
 """What may follow the last fragment that a table names: a table of another kind (mfra)."""
 
@@ -30,16 +33,19 @@ def keep_fragment_heads(file: BinaryIO, start: int, file_bytes: int) -> None:
     """
     if not isinstance(file, Remote):
         return
-    at, begun, held, head_bytes, fragmented = start, start, start, _HEAD_BYTES, False
+    at, begun, held, head_bytes, kept_bytes, fragmented = start, start, start, _HEAD_BYTES, 0, False
     for _ in range(_MAX_BOXES):
         if fragmented and at + 16 > held:
+            kept_bytes += head_bytes
+            if kept_bytes > _KEPT_BYTES:
+                return
             file.expect(at, at + head_bytes, keep=True)
             begun, held = at, at + head_bytes
         file.seek(at)
         size, kind = _box(file)
-        if kind == b"sidx" and not fragmented and _table_end(file, at, size) + _REST_BYTES > file_bytes:
-            return
         if kind not in (*_WHOLE_BOXES, b"mdat") or size < 8 or (kind == b"mdat" and not fragmented):
+            return
+        if kind == b"sidx" and not fragmented and _table_end(file, at, size) + _REST_BYTES > file_bytes:
             return
         fragmented = fragmented or kind == b"moof"
         at += size

@@ -33,9 +33,6 @@ COMPLETE_INDEX = ("mov", "avi")
 """Containers whose index, where there is one, names every frame (Matroska's names a few key frames only)."""
 
 
-_DEFAULT_DURATION = b"\x23\xe3\x83"
-"""Matroska's element with the time from frame to frame (RFC 9559, section 5.1.4.1.13)."""
-
 _REORDERED = 4
 """Packets by which decoding order differs from display order in what encoders write."""
 
@@ -79,11 +76,6 @@ def reaches(stream: VideoStream, time: int) -> bool:
     at = entries.search_timestamp(time, backward=True, any_frame=True)
     gap = entries[min(at + 1, last)].timestamp - entries[at].timestamp if at >= 0 else 0
     return at >= 0 and gap * (stream.time_base or Fraction(1, 1000)) <= _NEAR_S
-
-
-def states_rate(demuxer: str, head: bytes) -> bool:
-    """Whether the first bytes of a file state its frame rate; else FFmpeg takes it from some forty frames."""
-    return demuxer != "matroska" or _DEFAULT_DURATION in head
 
 
 def is_covered(stream: VideoStream) -> bool:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from reelworks.errors import VideoError, VideoErrorKind
 from reelworks.video.container import STILL_DEMUXERS
 from reelworks.video.fast import choose_decoder
 from reelworks.video.frames import Picture, displayed_size
@@ -96,3 +97,11 @@ def describe(source: FrameStream, first: Picture) -> Probe:
     )
     decoder, reason = choose_decoder(probe, source, first.colorspace, source.limits.whole_object_bytes)
     return replace(probe, decoder=decoder, decoder_reason=reason)
+
+
+def hold_to(told: Probe, seen: Probe) -> None:
+    """Refuse a file whose header said otherwise than its first frame: a caller has gone by it. Raises VideoError."""
+    for name in ("width", "height", "rotation", "mirrored", "pixel_aspect"):
+        header, frame = getattr(told, name), getattr(seen, name)
+        if header != frame:
+            raise VideoError(VideoErrorKind.corrupt, f"The header says {name} {header}, the first frame {frame}.", 0)

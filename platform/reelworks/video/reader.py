@@ -18,7 +18,7 @@ from reelworks.video.fast import decode_with_decord
 from reelworks.video.frames import Allocate, Collector, Frames, Renderer, allocate_private
 from reelworks.video.layout import Bounded, withheld
 from reelworks.video.limits import Limits
-from reelworks.video.probe import Probe, describe
+from reelworks.video.probe import Probe, describe, hold_to
 from reelworks.video.stream import FrameStream
 
 BATCH_BYTES = 8 * 2**20
@@ -88,9 +88,11 @@ class Reader:
     def _complete(self) -> None:
         """What a bounded opening had to leave out, before anything is decoded. Raises VideoError."""
         if self._postponed:
+            told = self.probe
             self._stream.close()
             self._open_unbounded()
             self._postponed = False
+            hold_to(told, self.probe)
 
     def close(self) -> None:
         self._stream.close()

@@ -24,7 +24,7 @@ from reelworks.video.layout import Metered, Opening, avi_parts, plan_opening
 from reelworks.video.limits import Limits
 from reelworks.video.probe import Probe
 from reelworks.video.reader import BATCH_BYTES
-from reelworks.video.seeking import INDEXED, SEARCHED
+from reelworks.video.seeking import INDEXED, NUMBERED, SEARCHED
 from reelworks.video.source import size_of
 
 _IDLE_CHILDREN = 2
@@ -88,6 +88,7 @@ class SandboxedReader:
             self._plan(file, whole)
         self._child: DecodingChild | None = None
         self._failures = 0
+        self._container = ""  # until it is known
         self.probe: Probe
         try:
             self._retried(lambda child: ({}, None))  # opening fills in the probe
@@ -192,11 +193,13 @@ class SandboxedReader:
 
     def _open(self, child: DecodingChild) -> None:
         message: wire.Message = {"call": "open", "size": self._size, "limits": asdict(self.limits)}
-        message["ordered"] = self._ordered
+        # Where a jump can't be proven, a reader may walk the whole way in one request; a walk from the start has steps.
+        message["ordered"] = self._ordered and not (self._failures and self._container in NUMBERED)
         message["cautious"] = self._failures > 0  # what hung or crashed may have been decord: then without it
         message["bounded"] = self._opening is not None and not self._failures
         answer, _ = self._ask(child, message, descriptor=self._pages)
         self.probe = wire.unpack_probe(answer["probe"])
+        self._container = self.probe.container
 
     def _plan(self, file: Metered, whole: bool) -> None:
         """Say what will be read. Opening alone costs no more than it must; of what is read anyway it may read more."""

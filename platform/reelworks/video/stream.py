@@ -17,13 +17,14 @@ from reelworks.video.container import choose_stream, decoder_errors, open_contai
 from reelworks.video.decoder import Decoder, whole_packets
 from reelworks.video.extent import boxes_run_out, is_short
 from reelworks.video.frames import Picture, picture_of
-from reelworks.video.index import Index, announce, check_limits, read_index, states_rate
+from reelworks.video.index import Index, announce, check_limits, read_index
 from reelworks.video.layout import Remote, withheld
 from reelworks.video.limits import Limits
 from reelworks.video.seeking import NUMBERED, SEARCHED, margins_s, pays
 from reelworks.video.slots import Slots, Unproven, continued_time, slots_are_sure
 from reelworks.video.sniff import HEAD_BYTES, sniff
 from reelworks.video.source import size_of
+from reelworks.video.tracks import states_rates
 from reelworks.video.turned import picture_in_header
 
 _LATEST_S = 1e9
@@ -54,7 +55,7 @@ class FrameStream:
         self.file_bytes = size_of(file)
         head = file.read(HEAD_BYTES)
         self.demuxer = sniff(head)
-        self.states_rate = states_rate(self.demuxer, head)
+        self.states_rate = self.demuxer != "matroska" or states_rates(head)
         short = is_short(file, self.demuxer, head, self.file_bytes)
         self._open()
         self.index: Index = read_index(self.stream, self.demuxer, self.file_bytes, short)
@@ -178,7 +179,8 @@ class FrameStream:
     def seek_pays(self, pts: int, time_s: float) -> bool:
         """True where a key frame lies between the frame at `pts` and the time, or the time lies before `pts`."""
         target = int(Fraction(time_s) / self.time_base)
-        return target < pts or pays(self.stream, self.demuxer, self._sought, self._in_order, pts, target)
+        shown_s = pts * self.time_base.numerator / self.time_base.denominator  # as the times of frames are told
+        return time_s < shown_s or pays(self.stream, self.demuxer, self._sought, self._in_order, pts, target)
 
     def _after_seek(self, target: int, time_s: float) -> Iterator[Timed] | None:
         """Frames from the key frame before `target`, or None where the first one isn't at or before the time."""

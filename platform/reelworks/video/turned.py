@@ -19,7 +19,10 @@ _ONE = 1 << 16
 def picture_in_header(stream: VideoStream, file: BinaryIO, file_bytes: int) -> Picture:
     """What the stream's first frame would tell. Raises VideoError where no header does, as in other containers."""
     context, index = stream.codec_context, find_moov(file, file_bytes)
-    orientation = None if index is None else _orientation_in_moov(_read(file, *index), stream.id)
+    try:
+        orientation = None if index is None else _orientation_in_moov(_read(file, *index), stream.id)
+    except (IndexError, struct.error):  # a header shorter than it has to be
+        orientation = None
     if orientation is None or not context.width or not context.height:
         raise VideoError(VideoErrorKind.corrupt, "The header doesn't tell how a frame looks.", 0)
     return Picture(context.width, context.height, context.colorspace, orientation, None)
