@@ -90,7 +90,7 @@ def work(root: str, seed: int) -> None:
     rng = np.random.default_rng(seed)
     plan = plan_of(root, deterministic=seed % 2 == 0)
     reader = NumberReader(batch_size=int(rng.integers(1, 64)))
-    actor = type("NumberActor", (CaptionActor,), {"_load": lambda _: reader})(plan)
+    actor = type("NumberActor", (CaptionActor,), {"captioner": reader})(plan)
     prefix = root.partition("//")[2].partition("/")[2]
     stored = [key_hash(one.key.removeprefix(f"{prefix}/")) for one in storage.list_objects(f"{root}/captions/")]
     every = chunks()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -10,7 +11,7 @@ import pyarrow.parquet as pq
 
 from reelworks import storage
 from reelworks.curate.chunk import Chunk, from_table, to_table
-from reelworks.curate.early import has_work
+from reelworks.curate.early import load_early
 from reelworks.curate.plan import Plan
 from reelworks.curate.tables import read_table
 
@@ -32,16 +33,11 @@ class CaptionActor:
 
     def __init__(self, plan: Plan):
         self.plan = plan
-        self._captioner = self._load() if has_work(plan, "captions") else None
+        load_early(plan, "captions", lambda: self.captioner)
 
-    @property
+    @cached_property
     def captioner(self) -> ClipCaptioner[Any]:
         """Loaded at first need at the latest: a resumed run whose captions are all there loads no model."""
-        if self._captioner is None:
-            self._captioner = self._load()
-        return self._captioner
-
-    def _load(self) -> ClipCaptioner[Any]:
         import torch
 
         from reelworks.models.processor_captioner import open_captioner

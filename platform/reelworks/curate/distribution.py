@@ -37,7 +37,7 @@ ASPECTS = ((9, 21), (9, 16), (2, 3), (3, 4), (1, 1), (4, 3), (3, 2), (16, 9), (2
 
 
 # What became of the sources: these add up to all of them.
-ENDS = ("with_clips", "no_clips", "quarantined", "changed")
+_ENDS = ("with_clips", "no_clips", "quarantined", "changed")
 
 
 @dataclass(frozen=True)
@@ -124,14 +124,23 @@ def aspect_name(width: int, height: int) -> str:
     return f"{wide}:{tall}"
 
 
+def ends(counts: Mapping[str, int]) -> dict[str, int]:
+    """Of a manifest's counts, what became of the sources."""
+    return {name.replace("_", " "): counts[name] for name in _ENDS if counts.get(name)}
+
+
+def drop_reasons(counts: Mapping[str, int]) -> dict[str, int]:
+    """Of a manifest's counts, why clips were dropped."""
+    return {name.removeprefix("dropped_"): n for name, n in counts.items() if name.startswith("dropped_") and n}
+
+
 def sums(counts: Mapping[str, int]) -> list[str]:
     """A manifest's counts as two sums that a person can check: what became of the sources, and of their clips."""
-    ends = {name.replace("_", " "): counts[name] for name in ENDS if counts.get(name)}
-    reasons = {name.removeprefix("dropped_"): n for name, n in counts.items() if name.startswith("dropped_") and n}
+    sources, reasons = ends(counts), drop_reasons(counts)
     kept, dropped = counts.get("clips", 0), counts.get("dropped", 0)
     why = f" ({_sum(reasons)})" if reasons else ""
     return [
-        f"{counts.get('sources', sum(ends.values())):,} sources = {_sum(ends)}",
+        f"{counts.get('sources', sum(sources.values())):,} sources = {_sum(sources)}",
         f"{kept + dropped:,} clips found = {kept:,} kept + {dropped:,} dropped{why}",
     ]
 

@@ -6,6 +6,7 @@ Axes: B clips, C channels, T frames, H W rows and columns, t h w in latent space
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import pyarrow as pa
 
 from reelworks import storage
 from reelworks.curate.chunk import Chunk, from_table, to_table
-from reelworks.curate.early import has_work
+from reelworks.curate.early import load_early
 from reelworks.curate.plan import Plan
 from reelworks.curate.tensors import locate, pack, read_header
 
@@ -31,16 +32,11 @@ class LatentActor:
 
     def __init__(self, plan: Plan):
         self.plan = plan
-        self._vae = self._load() if has_work(plan, "latents") else None
+        load_early(plan, "latents", lambda: self.vae)
 
-    @property
+    @cached_property
     def vae(self) -> CausalVAE:
         """Loaded at first need at the latest."""
-        if self._vae is None:
-            self._vae = self._load()
-        return self._vae
-
-    def _load(self) -> CausalVAE:
         import torch
 
         from reelworks.models.vae import CausalVAE

@@ -44,10 +44,14 @@ class Plan:
         about = chunk_place(content, source_id, number, count)
         return f"{stage}/{self.fingerprints[stage]}/{about}{SUFFIX.get(stage, '.parquet')}"
 
+    def prefix(self, stage: str) -> str:
+        """Where a stage's objects lie."""
+        return self.uri(f"{stage}/{self.fingerprints[stage]}/")
+
     def prefixes(self) -> list[str]:
         """Where this run's objects lie."""
-        stages = [f"{stage}/{self.fingerprints[stage]}/" for stage in self.fingerprints]
-        return [self.uri(prefix) for prefix in [*stages, f"quarantine/{self.fingerprints['index']}/"]]
+        stages = [self.prefix(stage) for stage in self.fingerprints]
+        return [*stages, self.uri(f"quarantine/{self.fingerprints['index']}/")]
 
 
 def chunk_place(content: Sequence[str | None], source_id: str, number: int, count: int) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reelworks.curate.distribution import ENDS, Distribution, of_classes, sums
+from reelworks.curate.distribution import Distribution, drop_reasons, ends, of_classes, sums
 from reelworks.curate.report_chart import chart
 from reelworks.tracking import flat
 
@@ -107,9 +107,10 @@ def _shown(value: Any) -> str:
 
 def _counts(counts: Mapping[str, int]) -> str:
     """Sources by what became of them and clips by why they were dropped, as sums and as bars; then every count."""
-    ends = {name.replace("_", " "): counts[name] for name in ENDS if counts.get(name)}
-    reasons = {name.removeprefix("dropped_"): n for name, n in counts.items() if name.startswith("dropped_") and n}
-    charts = {"sources by outcome": (ends, "sources"), "clips dropped, by reason": (reasons, "clips")}
+    charts = {
+        "sources by outcome": (ends(counts), "sources"),
+        "clips dropped, by reason": (drop_reasons(counts), "clips"),
+    }
     drawn = [chart(of_classes(name, bars), unit) for name, (bars, unit) in charts.items() if bars]
     told = "<br>".join(html.escape(line) for line in sums(counts))
     each = "".join(f"<p><span>{html.escape(name)}</span> <b>{count:,}</b></p>" for name, count in counts.items())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +11,7 @@ import pyarrow as pa
 
 from reelworks import storage
 from reelworks.curate.chunk import Chunk, from_table, to_table
-from reelworks.curate.early import has_work
+from reelworks.curate.early import load_early
 from reelworks.curate.plan import Plan, score_stage
 from reelworks.curate.scores import chunk_key, pass_over, read_scores, store_scores
 
@@ -26,16 +27,11 @@ class ScoreActor:
     def __init__(self, plan: Plan, name: str):
         self.plan, self.name = plan, name
         self.stage = plan.recipe.score_models[name]
-        self._scorer = self._load() if has_work(plan, score_stage(name)) else None
+        load_early(plan, score_stage(name), lambda: self.scorer)
 
-    @property
+    @cached_property
     def scorer(self) -> FrameScorer:
         """Loaded at first need at the latest."""
-        if self._scorer is None:
-            self._scorer = self._load()
-        return self._scorer
-
-    def _load(self) -> FrameScorer:
         import torch
 
         from reelworks.models.frame_scorer import LabelScorer, TextAreaScorer

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from reelworks import storage
 from reelworks.curate.chunk import Chunk, from_table, to_table
-from reelworks.curate.early import has_work
+from reelworks.curate.early import load_early
 from reelworks.curate.plan import Plan
 from reelworks.curate.tensors import locate, pack, read_header
 
@@ -29,18 +30,13 @@ class TextActor:
 
     def __init__(self, plan: Plan):
         self.plan = plan
-        self._encoder = self._load() if has_work(plan, "text") else None
         self._kept: OrderedDict[str, torch.Tensor] = OrderedDict()
         self._kept_bytes = 0
+        load_early(plan, "text", lambda: self.encoder)
 
-    @property
+    @cached_property
     def encoder(self) -> TextEncoder:
         """Loaded at first need at the latest."""
-        if self._encoder is None:
-            self._encoder = self._load()
-        return self._encoder
-
-    def _load(self) -> TextEncoder:
         import torch
 
         from reelworks.models.text import TextEncoder

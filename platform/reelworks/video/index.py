@@ -113,9 +113,10 @@ def extent_of(stream: VideoStream, start: int, end: int) -> tuple[int, int] | No
 
 def announce(file: BinaryIO, stream: VideoStream, demuxer: str, start: int, end: int) -> None:
     """Tell a remote file where the frames shown between two timestamps are; only complete indexes know it."""
-    extent = extent_of(stream, start, end) if demuxer in COMPLETE_INDEX and isinstance(file, Remote) else None
-    if extent and isinstance(file, Remote):
-        file.expect(*extent)
+    if demuxer in COMPLETE_INDEX and isinstance(file, Remote):
+        extent = extent_of(stream, start, end)
+        if extent:
+            file.expect(*extent)
 
 
 def check_limits(container: InputContainer, stream: VideoStream, index: Index, limits: Limits) -> None:
