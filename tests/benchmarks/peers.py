@@ -70,11 +70,11 @@ def split(path: str) -> dict[str, Any]:
     spec = ShotSpec(detector="fixed", detect_px=48, max_clip_s=CLIP_S, min_clip_s=MIN_CLIP_S)
     try:
         probe = video.probe(data)
-        pts, cuts = find_shots(data, probe, spec)
+        shots = find_shots(data, probe, spec)
     except VideoError as error:
         return {"error": f"{error.kind}: {error.message}"}
-    spans = spans_of(pts, probe.time_base, cuts, 1 / (probe.fps or FALLBACK_FPS), spec)
-    return {"clips": len(spans), "frames": len(pts)}
+    spans = spans_of(shots, probe.time_base, 1 / (probe.fps or FALLBACK_FPS), spec)
+    return {"clips": len(spans), "frames": len(shots.pts)}
 
 
 def be_a_worker(files: list[str]) -> None:

@@ -63,7 +63,7 @@ def cut(prefix: str, detector: str) -> tuple[int, int]:
     """(frames, cuts) of the one film under a prefix, as the index stage finds them."""
     (source,) = list_sources([prefix])
     opened = open_source(source)
-    pts, cuts = find_shots(opened, video.probe(opened), ShotSpec.model_validate({"detector": detector}))
+    pts, cuts, _ = find_shots(opened, video.probe(opened), ShotSpec.model_validate({"detector": detector}))
     return len(pts), len(cuts)
 
 

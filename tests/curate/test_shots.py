@@ -19,15 +19,17 @@ from reelworks import video
 from reelworks.curate import shots
 from reelworks.curate.clips import ClipSpec, clip_frames, clip_row
 from reelworks.curate.pairing import Source
-from reelworks.curate.shots import ShotSpec, find_shots, find_spans, spans_of
+from reelworks.curate.shots import Shots, ShotSpec, find_shots, find_spans, spans_of
 from reelworks.curate.transnet import WINDOW
 from reelworks.errors import VideoError, VideoErrorKind
 from reelworks.shapeworld.corpus import items, make
 from reelworks.video.encode import encode_video
 from reelworks.video.frames import Frames
+from reelworks.video.places import places_array
 from tests.video.painted import paint, read_numbers
 
 TIME_BASE = Fraction(1, 1000)
+NO_PLACES = places_array([])
 
 
 def test_shots_of_shapeworld_are_cut_to_the_frame() -> None:
@@ -53,7 +55,7 @@ def test_a_hard_cut_is_at_the_first_frame_of_the_new_shot(detector: str) -> None
     first, second = rng.integers(0, 90, (32, 48, 3)), rng.integers(150, 255, (32, 48, 3))
     frames = np.stack([first] * 11 + [second] * 9).astype(np.uint8)
     media = encode_video(frames, 12.0, "ffv1", "mkv")
-    pts, cuts = find_shots(media, video.probe(media), ShotSpec.model_validate({"detector": detector}))
+    pts, cuts, _ = find_shots(media, video.probe(media), ShotSpec.model_validate({"detector": detector}))
     assert (len(pts), cuts) == (20, [11])
 
 
@@ -72,7 +74,7 @@ def test_cuts_are_exact_in_display_order_with_b_frames_and_a_variable_rate(
     options = {"bf": "3", "b_strategy": "0"} if codec != "ffv1" else {}
     media = encode_video(frames, 25.0, codec, container, pts=pts, options=options)
     probe = video.probe(media)
-    found, cuts = find_shots(media, probe, ShotSpec.model_validate({"detector": detector}))
+    found, cuts, _ = find_shots(media, probe, ShotSpec.model_validate({"detector": detector}))
     assert cuts == np.cumsum(lengths)[:-1].tolist()
     if pts:
         np.testing.assert_allclose(found * float(probe.time_base), ticks / 25_000, atol=0.0011)
@@ -94,7 +96,7 @@ def test_a_film_costs_the_memory_of_its_timestamps_and_no_frame(detector: str, m
 
         monkeypatch.setattr(video, "iter_frames", stream)
         tracemalloc.start()
-        pts, _ = find_shots(b"", probe, ShotSpec.model_validate({"detector": detector}))
+        pts, *_ = find_shots(b"", probe, ShotSpec.model_validate({"detector": detector}))
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert len(pts) == 50 * batches
@@ -157,7 +159,7 @@ def test_no_span_crosses_a_cut_or_overlaps_and_all_keep_the_allowed_lengths(film
     pts, cuts, frame_s, spec = film
     begins = [0, *cuts, len(pts)]
     end = 0
-    for span in spans_of(pts, TIME_BASE, cuts, frame_s, spec):
+    for span in spans_of(Shots(pts, cuts, NO_PLACES), TIME_BASE, frame_s, spec):
         first = int(np.flatnonzero(pts == span.first_pts)[0])
         assert first >= end
         end = first + span.num_frames
@@ -177,7 +179,7 @@ def test_every_frame_of_a_shot_that_is_long_enough_is_in_a_clip(film: tuple) -> 
     # Where a frame is shown for longer than a clip may vary, no cutting at frames can keep both limits.
     longest_s = max(np.diff(pts, append=pts[-1] + frame_s * 1000)) / 1000
     spec = ShotSpec(min_clip_s=max(0.0, spec.min_clip_s - 2 * longest_s), max_clip_s=spec.max_clip_s)
-    spans = spans_of(pts, TIME_BASE, cuts, frame_s, spec)
+    spans = spans_of(Shots(pts, cuts, NO_PLACES), TIME_BASE, frame_s, spec)
     ends_s = np.append(pts[1:], pts[-1] + frame_s * 1000) / 1000
     covered = {int(p) for span in spans for p in pts[(pts >= span.first_pts) & (pts <= span.last_pts)]}
     for first, stop in pairwise([0, *cuts, len(pts)]):
@@ -192,13 +194,13 @@ def test_a_limit_that_no_even_cut_can_keep_is_refused_and_names_both() -> None:
 
 def test_a_piece_that_rounding_made_too_long_is_cut_into_one_more() -> None:
     pts = np.arange(479) * 1000 // 24  # two halves of 9.979 s would do, but frames begin at 9.958 and 10 s
-    spans = spans_of(pts, TIME_BASE, [], 1 / 24, ShotSpec(max_clip_s=9.98))
+    spans = spans_of(Shots(pts, [], NO_PLACES), TIME_BASE, 1 / 24, ShotSpec(max_clip_s=9.98))
     assert [span.num_frames for span in spans] in ([160, 160, 159], [160, 159, 160])
 
 
 def test_an_image_is_a_clip_however_short() -> None:
-    assert len(spans_of(np.array([0]), TIME_BASE, [], 0.04, ShotSpec(min_clip_s=1.0))) == 1
+    assert len(spans_of(Shots(np.array([0]), [], NO_PLACES), TIME_BASE, 0.04, ShotSpec(min_clip_s=1.0))) == 1
 
 
 def test_no_frames_are_no_clips() -> None:
-    assert spans_of(np.empty(0, np.int64), TIME_BASE, [], 0.04, ShotSpec()) == []
+    assert spans_of(Shots(np.empty(0, np.int64), [], NO_PLACES), TIME_BASE, 0.04, ShotSpec()) == []

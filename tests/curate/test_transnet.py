@@ -121,7 +121,7 @@ def test_real_footage_at_a_variable_rate_is_cut_where_the_package_cuts_it_and_th
     pts = np.cumsum(np.random.default_rng(0).integers(500, 2500, 70)).tolist()
     media = encode_video(frames, 25.0, "ffv1", "mkv", pts=pts)
     probe = video.probe(media)
-    found, cuts = find_shots(media, probe, ShotSpec(detector="transnetv2"))
+    found, cuts, _ = find_shots(media, probe, ShotSpec(detector="transnetv2"))
     assert cuts == CUTS
     np.testing.assert_allclose(found * float(probe.time_base), np.array(pts) / 25_000, atol=0.0011)
     content = find_shots(media, probe, ShotSpec())[1]

@@ -86,7 +86,7 @@ def _silence(samples: int, repeat: int) -> AudioFrame:
 def clip_bytes(data: bytes, start_s: float, end_s: float) -> int:
     """Bytes from the start of the group of pictures of `start_s` to the last packet before `end_s`."""
     with av.open(io.BytesIO(data)) as file:
-        packets = [packet for packet in file.demux(video=0) if packet.size]
+        packets = [packet for packet in file.demux(video=0) if packet.size and packet.pos is not None]
         times = [packet.dts if packet.pts is None else packet.pts for packet in packets]  # AVI has decoding times only
         shown = [
             (float(time * packet.time_base), packet.pos, packet.pos + packet.size, packet.is_keyframe)

@@ -75,7 +75,7 @@ def test_a_reader_that_an_error_passed_is_not_used_again(s3_server: str) -> None
 def test_a_walk_in_steps_ends_where_it_would_in_one() -> None:
     data = film("h264", "flv")
     walked = decode(data)
-    with Reader(io.BytesIO(data), ordered=True) as reader:
+    with Reader(io.BytesIO(data)) as reader:
         for first in (100, 500, 300):
             time_s = walked.pts_s[first]
             steps = 1
@@ -91,7 +91,7 @@ def test_a_walk_in_steps_ends_where_it_would_in_one() -> None:
 def test_a_late_frame_may_lie_farther_than_the_cpu_seconds_of_one_request() -> None:
     repeats = 60
     data = long_stream("h264", "flv", repeats, 240, 320)
-    with open_video(data, Limits(cpu_s=0.5, attempts=1), ordered=True) as reader:
+    with open_video(data, Limits(cpu_s=0.5, attempts=1)) as reader:
         last_s = reader.probe.start_s + (repeats * FRAMES - 0.9) / FPS
         assert read_numbers(reader.frames(times_s=[last_s]).frames) == [FRAMES - 1]
 
@@ -107,7 +107,7 @@ def test_the_very_time_of_a_frame_needs_no_walk_from_the_start(monkeypatch: pyte
         return begin(stream)
 
     monkeypatch.setattr(FrameStream, "from_start", counted)
-    with Reader(io.BytesIO(data), ordered=True) as reader:
+    with Reader(io.BytesIO(data)) as reader:
         for time_s in pts_s[5:80]:  # milliseconds, which binary fractions fall short of
             assert reader.approach(float(time_s), partial=False, cpu_s=60)
             assert reader.frames(times_s=[float(time_s)]).pts_s[0] == time_s

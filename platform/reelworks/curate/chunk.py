@@ -123,7 +123,7 @@ def to_table(chunks: list[Chunk]) -> pa.Table:
     for chunk in chunks:
         fields = {name: value for name, value in vars(chunk).items() if name not in ("frames", "source", "failure")}
         fields |= {"source": asdict(chunk.source), "failure": asdict(chunk.failure) if chunk.failure else None}
-        fields["spans"] = [asdict(span) for span in chunk.spans]
+        fields["spans"] = [span.fields() for span in chunk.spans]
         texts.append(json.dumps(fields))
     return pa.table([pa.array(texts, pa.large_string()), _joined([chunk.frames for chunk in chunks])], schema=TABLE)
 
@@ -149,7 +149,7 @@ def from_table(table: pa.Table) -> list[Chunk]:
         fields["source"] = Source(**fields["source"])
         fields["failure"] = Failure(**fields["failure"]) if fields["failure"] else None
         fields["rows"] = [ClipRow(*row) for row in fields["rows"]]
-        fields["spans"] = [Span(**span) for span in fields["spans"]]
+        fields["spans"] = [Span.from_fields(span) for span in fields["spans"]]
         fields["passed_over"] = [PassedOver(ClipRow(*row), *rest) for row, *rest in fields["passed_over"]]
         chunk = Chunk(**fields)
         if frames.is_valid:

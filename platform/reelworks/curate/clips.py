@@ -133,7 +133,6 @@ def clip_frames(
     """
     sizes = [geometry(row.native_height, row.native_width, row.num_frames, spec) for row in rows]
     frames: list[np.ndarray] = []
-    # Spans come from a walk through the whole source without an error, or up to its cut (shots.find_spans).
     with video.open_onward(opened, version_of(opened)) as reader:
         for size, run in groupby(range(len(rows)), key=sizes.__getitem__):
             assert size is not None, "a row exists only where its picture fits"
@@ -143,6 +142,7 @@ def clip_frames(
                 times_s=np.concatenate(times).tolist(),
                 size=(size.scaled_height, size.scaled_width),
                 partial=spec.shots.keep_truncated,
+                places=[place for i in indexes if (place := spans[i].place) is not None],
             )
             if decoded_by is not None:
                 same = decoded.decoder == reader.probe.decoder

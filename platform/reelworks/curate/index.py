@@ -8,7 +8,7 @@ would leave a source held without a record, which nobody could release.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -73,19 +73,19 @@ def find_index(chunk: Chunk, plan: Plan) -> dict[str, Any]:
     opened = open_source(chunk.source)
     probe = video.probe(opened)
     spec = plan.recipe.clips.shots
-    pts, cuts = find_shots(opened, probe, spec, plan.recipe.read.shots_device)
-    spans = spans_of(pts, probe.time_base, cuts, 1 / (probe.fps or FALLBACK_FPS), spec)
-    chunk.add("decoded_frames", len(pts))
+    shots = find_shots(opened, probe, spec, plan.recipe.read.shots_device)
+    spans = spans_of(shots, probe.time_base, 1 / (probe.fps or FALLBACK_FPS), spec)
+    chunk.add("decoded_frames", len(shots.pts))
     chunk.add("decoded_sources")
     return {
         "state": "clips" if spans else "no_clips",
-        "shots": len(cuts) + 1,
+        "shots": len(shots.cuts) + 1,
         "width": probe.width,
         "height": probe.height,
         "fps": probe.fps,
         "time_base": str(probe.time_base),
         "chunks": [
-            [asdict(span) for span in run]
+            [span.fields() for span in run]
             for run in cut_chunks(spans, probe.width * probe.height * 3, plan.recipe.read.chunk_bytes)
         ],
     }
@@ -109,7 +109,7 @@ def clips_in(index: dict[str, Any], source: Source, spec: ClipSpec) -> list[list
     size = (index["height"], index["width"], index["fps"], Fraction(index["time_base"]))
     found: list[list[tuple[ClipRow, Span]]] = []
     for run in index["chunks"]:
-        spans = [Span(**span) for span in run]
+        spans = [Span.from_fields(span) for span in run]
         rows = [clip_row(source, *size, span, spec) for span in spans]
         found.append([(row, span) for row, span in zip(rows, spans, strict=True) if row is not None])
     return found

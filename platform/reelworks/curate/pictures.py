@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from reelworks.curate.plan import Plan
-from reelworks.curate.redecode import rows_frames
+from reelworks.curate.redecode import indexed_spans, rows_frames
 from reelworks.curate.report import decode_rows, first_rows, report_of
 from reelworks.curate.snapshot import SnapshotRef, read_manifest
 from reelworks.video.quality import psnr_db
@@ -36,7 +36,7 @@ def draw(plan: Plan, run: Run, ref: SnapshotRef) -> dict[str, float]:
     """
     rows = first_rows(plan.recipe.root, read_manifest(plan.recipe.root, ref)[1])
     wanted = plan.recipe.pictures
-    clips = decode_rows(rows[: wanted.contact_sheet], plan.recipe.clips)
+    clips = decode_rows(rows[: wanted.contact_sheet], plan.recipe.clips, plan.prefix("index"))
     run.blob(report_of(plan.recipe.root, ref, clips).encode(), "prepare/report.html")
     cells = [(clip.frames, caption_lines(clip.row)) for clip in clips if clip.frames is not None]
     if cells:
@@ -90,7 +90,8 @@ def reconstruct(plan: Plan, run: Run, rows: Sequence[Mapping[str, Any]]) -> dict
     vae = CausalVAE.load(resolve_model(plan.models["latents"]).path)
     pairs, table = [], []
     for row in rows:
-        frames = rows_frames([row], plan.recipe.clips)[0]
+        spans = indexed_spans(f"{plan.prefix('index')}{row['source_id']}", row, plan.recipe.clips)
+        frames = rows_frames([row], plan.recipe.clips, spans)[0]
         with torch.no_grad():
             raw = encode_frames(vae, [frames], stage.chunk_latents, stage.pass_pixels)
             again = to_frames(vae.decode_chunks(raw, stage.chunk_latents))[0].numpy()  # (T, H, W, 3)

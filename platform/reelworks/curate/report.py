@@ -15,7 +15,7 @@ from reelworks.curate.clips import ClipSpec
 from reelworks.curate.diff import as_text, diff
 from reelworks.curate.distribution import COLUMNS, distributions
 from reelworks.curate.index import GONE
-from reelworks.curate.redecode import rows_frames
+from reelworks.curate.redecode import indexed_spans, rows_frames
 from reelworks.curate.report_page import Card, Page, render
 from reelworks.curate.show import quarantine_rows
 from reelworks.curate.snapshot import SnapshotRef, read_manifest, read_tables
@@ -41,7 +41,8 @@ class Decoded:
 def report(root: str, reference: SnapshotRef | str, num_clips: int = 24) -> str:
     """The page of a snapshot; `num_clips` clips are decoded again for its contact sheet."""
     ref, manifest = read_manifest(root, reference)
-    clips = decode_rows(first_rows(root, manifest)[:num_clips], ClipSpec.model_validate(manifest["clips"]))
+    spec, indexes = ClipSpec.model_validate(manifest["clips"]), f"{root}/index/{manifest['fingerprints']['index']}/"
+    clips = decode_rows(first_rows(root, manifest)[:num_clips], spec, indexes)
     return report_of(root, ref, clips)
 
 
@@ -67,12 +68,17 @@ def first_rows(root: str, manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [row for table in read_tables(root, manifest["parts"][:1]) for row in table.to_pylist()]
 
 
-def decode_rows(rows: Sequence[Mapping[str, Any]], spec: ClipSpec) -> list[Decoded]:
-    """Each row with its frames, 1:1; a source that is gone since the commit costs its picture and not the page."""
+def decode_rows(rows: Sequence[Mapping[str, Any]], spec: ClipSpec, indexes: str) -> list[Decoded]:
+    """Each row with its frames, 1:1; a source that is gone since the commit costs its picture and not the page.
+
+    `indexes`: where the sources' index objects lie.
+    """
     found = []
     for row in rows:
         try:
-            found.append(Decoded(row, rows_frames([row], spec)[0]))
+            found.append(
+                Decoded(row, rows_frames([row], spec, indexed_spans(f"{indexes}{row['source_id']}", row, spec))[0])
+            )
         except StorageError as error:
             if error.kind not in GONE:
                 raise

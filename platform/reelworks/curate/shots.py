@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from itertools import pairwise, repeat
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -18,6 +18,7 @@ from reelworks.curate.sources import Opened
 from reelworks.curate.transnet import find_transitions, predictor
 from reelworks.errors import VideoErrorKind
 from reelworks.video.frames import seconds
+from reelworks.video.places import Place, places_array
 
 # Where a header tells no rate (stills, some streams), for the length of the last frame only.
 FALLBACK_FPS = 25.0
@@ -76,16 +77,38 @@ class Span:
     num_frames: int
     first_pts: int
     last_pts: int
+    place: Place | None = None
+    """The last key frame at or before the first frame, where the container has no index that would say it."""
+
+    def fields(self) -> dict[str, Any]:
+        """What JSON takes, and `from_fields` brings back."""
+        fields = asdict(self)
+        return fields if self.place else {name: value for name, value in fields.items() if name != "place"}
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, Any]) -> Span:
+        place = fields.get("place")
+        return cls(**{**fields, "place": Place(*place) if place else None})
+
+
+class Shots(NamedTuple):
+    """What a walk through a source finds."""
+
+    pts: np.ndarray
+    """int64 (N,): timestamps of all frames."""
+    cuts: list[int]
+    """Indexes of the frames that begin a shot, the first excepted."""
+    places: np.ndarray
+    """int64 (K, 4): key frames in display order (`reelworks.video.places.Place`), none for containers with an index."""
 
 
 def find_spans(source: Opened, probe: video.Probe, spec: ShotSpec) -> list[Span]:
     """The clips of a source in display order; empty where every shot is too short. Raises VideoError."""
-    pts, cuts = find_shots(source, probe, spec)
-    return spans_of(pts, probe.time_base, cuts, 1 / (probe.fps or FALLBACK_FPS), spec)
+    return spans_of(find_shots(source, probe, spec), probe.time_base, 1 / (probe.fps or FALLBACK_FPS), spec)
 
 
-def find_shots(source: Opened, probe: video.Probe, spec: ShotSpec, device: str = "cpu") -> tuple[np.ndarray, list[int]]:
-    """(timestamps of all frames (N,), indexes of those that begin a shot, the first excepted). Raises VideoError.
+def find_shots(source: Opened, probe: video.Probe, spec: ShotSpec, device: str = "cpu") -> Shots:
+    """Decode a source once, from start to end. Raises VideoError.
 
     device: where the network of detector transnetv2 computes.
     """
@@ -93,6 +116,7 @@ def find_shots(source: Opened, probe: video.Probe, spec: ShotSpec, device: str =
     if spec.detector == "transnetv2":
         size = transnet.HEIGHT, transnet.WIDTH
     pts: list[np.ndarray] = [np.empty(0, np.int64)]
+    places: list[np.ndarray] = [places_array([])]
 
     def frames() -> Iterator[np.ndarray]:
         for batch in video.iter_frames(source, size=size):
@@ -100,10 +124,11 @@ def find_shots(source: Opened, probe: video.Probe, spec: ShotSpec, device: str =
             if batch.error and not (spec.keep_truncated and truncated and len(pts) + len(batch) > 1):
                 raise batch.error
             pts.append(batch.pts)
+            places.append(batch.places)
             yield from batch.frames
 
     cuts = find_cuts(frames(), probe.fps or FALLBACK_FPS, spec, device)
-    return np.concatenate(pts), cuts
+    return Shots(np.concatenate(pts), cuts, np.concatenate(places))
 
 
 def detect_size(height: int, width: int, longest_px: int) -> tuple[int, int]:
@@ -156,11 +181,12 @@ def _detector(spec: ShotSpec) -> Any:
     )
 
 
-def spans_of(pts: np.ndarray, time_base: Fraction, cuts: Sequence[int], frame_s: float, spec: ShotSpec) -> list[Span]:
-    """Clips from presentation timestamps (N,) and the frames that begin shots; no clip crosses a cut, none overlap.
+def spans_of(shots: Shots, time_base: Fraction, frame_s: float, spec: ShotSpec) -> list[Span]:
+    """Clips of the shots in display order; no clip crosses a cut, none overlap.
 
     frame_s, the usual duration of a frame, is how long the last frame is taken to be shown.
     """
+    pts, cuts, places = shots
     if not len(pts):
         return []
     pts_s = seconds(pts, time_base)  # (N,)
@@ -172,7 +198,9 @@ def spans_of(pts: np.ndarray, time_base: Fraction, cuts: Sequence[int], frame_s:
             length_s = ends_s[end - 1] - pts_s[begin]
             if length_s + 1e-6 >= spec.min_clip_s or len(pts) == 1:
                 times = float(pts_s[begin]), float(ends_s[end - 1])
-                spans.append(Span(*times, end - begin, int(pts[begin]), int(pts[end - 1])))
+                before = int(np.searchsorted(places[:, 0], pts[begin], "right"))
+                place = Place(*places[before - 1].tolist()) if before else None
+                spans.append(Span(*times, end - begin, int(pts[begin]), int(pts[end - 1]), place))
     return spans
 
 

@@ -22,6 +22,7 @@ from reelworks.curate.filters import Filters
 from reelworks.curate.index import GONE
 from reelworks.curate.reach import is_scores
 from reelworks.curate.redecode import rows_frames
+from reelworks.curate.shots import Span
 from reelworks.curate.snapshot import SnapshotRef, read_link, read_manifest, read_tables, with_likeness
 from reelworks.curate.sources import Source
 from reelworks.curate.verify_clips import (
@@ -223,10 +224,12 @@ def _source(committed: Committed, table: pa.Table, dropped: pa.Table) -> Checked
     source = Source(told[0]["source_uri"], told[0]["source_etag"], 0)
     spec = ClipSpec.model_validate(committed.manifest["clips"])
     try:
-        chunks = indexed_clips(f"{places['index']}{told[0]['source_id']}", source, spec)
+        indexed = indexed_clips(f"{places['index']}{told[0]['source_id']}", source, spec)
     except UserError as error:
         found.problems.append(str(error))
         return found
+    chunks = [[clip for clip, _ in run] for run in indexed]
+    spans = {clip.clip_id: span for run in indexed for clip, span in run}
     found.problems += span_problems(chunks, rows, gone)
     try:
         scores = stored_scores({stage: place for stage, place in places.items() if is_scores(stage)}, chunks)
@@ -240,16 +243,18 @@ def _source(committed: Committed, table: pa.Table, dropped: pa.Table) -> Checked
     for chunk in worked_chunks(chunks, rows, gone):
         found.problems += chunk_problems(places, captioner, chunk, found.counts)
         if committed.digest:
-            problems, state = frame_problems(chunk.rows, spec, committed.digest)
+            problems, state = frame_problems(chunk.rows, spec, committed.digest, spans)
             found.problems += problems
             found.counts[state] += len(chunk.rows)
     return found
 
 
-def frame_problems(rows: Sequence[Row], spec: ClipSpec, digest: Digest) -> tuple[list[str], str]:
-    """(clips whose caption is about other frames than theirs, what was done)."""
+def frame_problems(
+    rows: Sequence[Row], spec: ClipSpec, digest: Digest, spans: Mapping[str, Span] | None = None
+) -> tuple[list[str], str]:
+    """(clips whose caption is about other frames than theirs, what was done); `spans` as in `rows_frames`."""
     try:
-        frames = rows_frames(rows, spec)
+        frames = rows_frames(rows, spec, spans)
     except StorageError as error:
         if error.kind not in GONE:
             raise

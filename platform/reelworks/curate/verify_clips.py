@@ -14,6 +14,7 @@ from reelworks.curate.filters import Filters
 from reelworks.curate.index import clips_in
 from reelworks.curate.plan import chunk_place
 from reelworks.curate.selection import COLUMNS, select
+from reelworks.curate.shots import Span
 from reelworks.curate.sources import Source
 from reelworks.curate.tables import read_table
 from reelworks.errors import StorageError, UserError
@@ -46,11 +47,11 @@ def stored_rows(uri: str) -> list[dict[str, Any]]:
     return rows
 
 
-def indexed_clips(index_uri: str, source: Source, spec: ClipSpec) -> list[list[ClipRow]]:
+def indexed_clips(index_uri: str, source: Source, spec: ClipSpec) -> list[list[tuple[ClipRow, Span]]]:
     """The clips of each chunk, as the index object gives them for this source. Raises UserError."""
     try:
         index = json.loads(storage.get_bytes(index_uri))
-        return [[row for row, _ in run] for run in clips_in(index, source, spec)]
+        return clips_in(index, source, spec)
     except StorageError as error:
         raise UserError(str(error)) from error
     except UNREADABLE as error:

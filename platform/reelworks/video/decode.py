@@ -12,18 +12,14 @@ from reelworks.video.source import Source, open_source
 
 
 @contextmanager
-def open_video(
-    source: Source, limits: Limits | None = None, whole: bool = False, ordered: bool = False
-) -> Iterator[SandboxedReader]:
+def open_video(source: Source, limits: Limits | None = None, whole: bool = False) -> Iterator[SandboxedReader]:
     """Open a source once for its `probe` and several calls of `frames` and `batches`; its index is read once.
 
-    `whole` says that most of it will be read; `ordered` that the caller has had all frames of this very file without an
-    error before: then a late part of an MPEG transport stream, which has no index, is searched for and not walked to.
-    Raises VideoError, StorageError for URIs, OSError for paths.
+    `whole` says that most of it will be read. Raises VideoError, StorageError for URIs, OSError for paths.
     """
     file, ours = open_source(source)
     try:
-        with SandboxedReader(file, limits, whole, ordered) as reader:
+        with SandboxedReader(file, limits, whole) as reader:
             yield reader
     finally:
         if ours:

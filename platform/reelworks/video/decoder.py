@@ -9,7 +9,7 @@ hashes of its pictures). VP8 notices nothing. Matroska with checksums, as FFmpeg
 from collections.abc import Iterator
 from typing import Any
 
-from av.codec.context import CodecContext
+from av.codec.context import CodecContext, Flags
 from av.packet import Packet
 from av.sidedata.sidedata import Type
 from av.video.codeccontext import VideoCodecContext
@@ -56,6 +56,7 @@ class Decoder:
         self.turned = turned
         self._codec = own.codec.canonical_name
         own.options = options | _CHECKED.get(self._codec, {})
+        own.flags |= Flags.copy_opaque  # of a packet to its frame: see reelworks.video.places
         self._own = self._context = own
         name = _STRICTER.get(self._codec)
         # The container's display matrix is handed to FFmpeg's own decoder only.
@@ -73,9 +74,14 @@ class Decoder:
         self._first_shown: float | None = None
         self._began_with_key = False
 
+    @property
+    def leaves_out_keys(self) -> bool:
+        """True where the frames don't say whether they are key frames; then their packets, of VP9, do."""
+        return self._context is not self._own
+
     def starts_with(self, frame: VideoFrame) -> bool:
         """True where the first frame since the last seek is a key frame."""
-        return bool(frame.key_frame) if self._context is self._own else self._began_with_key
+        return self._began_with_key if self.leaves_out_keys else bool(frame.key_frame)
 
     def decode(self, packet: Packet | None) -> list[VideoFrame]:
         """Frames in display order that a packet completes; with None those still inside."""
@@ -126,5 +132,6 @@ def _context(name: str, like: VideoCodecContext, options: dict[str, str]) -> Vid
     if like.extradata:
         context.extradata = like.extradata
     context.options = options
+    context.flags |= Flags.copy_opaque
     context.thread_count = 1
     return context

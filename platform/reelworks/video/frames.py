@@ -5,7 +5,7 @@ Shapes: T frames, H W rows and columns.
 
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
@@ -15,6 +15,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from reelworks.errors import VideoError, VideoErrorKind
+from reelworks.video.places import Place, places_array
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Frames:
     """`decord` or `pyav`: which one decoded these frames."""
     error: VideoError | None = None
     """Why the frames end early; only with `partial=True`."""
+    places: np.ndarray = field(default_factory=lambda: places_array([]))
+    """int64 (K, 4): `reelworks.video.places.Place` of key frames among these, where a later reader needs to be told."""
 
     @property
     def pts_s(self) -> np.ndarray:
@@ -150,6 +153,7 @@ class Collector:
         self._allocate = allocate
         self._pictures = allocate((min(max(1, expected), self._limit), *self._shape))
         self._pts: list[int] = []
+        self._places: list[Place] = []
 
     def __len__(self) -> int:
         return len(self._pts)
@@ -167,6 +171,11 @@ class Collector:
         self._pts.append(pts)
         return self._pictures[count]
 
+    def note(self, place: Place | None) -> None:
+        """Keep the place of the last picture, where it has one."""
+        if place is not None:
+            self._places.append(place)
+
     def arrange(self, order: Sequence[int]) -> None:
         """Move the picture that came n-th to the place order[n]."""
         if list(order) == list(range(len(order))):
@@ -175,5 +184,5 @@ class Collector:
         self._pts = [pts for _, pts in sorted(zip(order, self._pts, strict=True))]
 
     def frames(self, time_base: Fraction, decoder: str, error: VideoError | None = None) -> Frames:
-        count = len(self._pts)
-        return Frames(self._pictures[:count], np.array(self._pts, np.int64), time_base, decoder, error)
+        pictures, pts = self._pictures[: len(self._pts)], np.array(self._pts, np.int64)
+        return Frames(pictures, pts, time_base, decoder, error, places_array(self._places))

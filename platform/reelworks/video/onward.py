@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from reelworks.video.decode import open_video
 from reelworks.video.sandbox import SandboxedReader
-from reelworks.video.seeking import INDEXED, SEARCHED
+from reelworks.video.seeking import INDEXED
 from reelworks.video.source import Source, open_source
 
 
@@ -42,22 +42,22 @@ _KEPT = _Kept()
 
 @contextmanager
 def open_onward(source: Source, key: Hashable | None) -> Iterator[SandboxedReader]:
-    """`open_video` for a caller who has had all frames of the source and now reads parts of it, most often in order.
+    """`open_video` for a caller who reads parts of the source, most often in order.
 
     `key` names the very bytes of a source that is a file object: who comes with the same one gets the same reader,
     where it left off. With None none is kept. Raises as `open_video` does.
     """
     if key is None:
-        with open_video(source, ordered=True) as fresh:
+        with open_video(source) as fresh:
             yield fresh
         return
-    reader = _KEPT.take(key) or SandboxedReader(open_source(source)[0], ordered=True)
+    reader = _KEPT.take(key) or SandboxedReader(open_source(source)[0])
     try:
         yield reader
     except BaseException:
         reader.close()
         raise
-    if reader.well and reader.probe.container not in (*INDEXED, *SEARCHED):
+    if reader.well and reader.probe.container not in INDEXED:
         _KEPT.keep(key, reader)
     else:
         reader.close()

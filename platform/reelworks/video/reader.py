@@ -4,10 +4,8 @@ PyAV decodes here in one pass and in display order; that is right for every cont
 result proves itself: a key frame at or before the time asked for.
 """
 
-import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from fractions import Fraction
+from dataclasses import replace
 from typing import BinaryIO
 
 import numpy as np
@@ -18,43 +16,24 @@ from reelworks.video.fast import decode_with_decord
 from reelworks.video.frames import Allocate, Collector, Frames, Renderer, allocate_private
 from reelworks.video.layout import Bounded, withheld
 from reelworks.video.limits import Limits
+from reelworks.video.places import Place
 from reelworks.video.probe import Probe, describe, hold_to
+from reelworks.video.seeking import Jumps
+from reelworks.video.shown import Shown, seconds_of
 from reelworks.video.stream import FrameStream
 
 BATCH_BYTES = 8 * 2**20
 """RGB bytes of one batch of `batches`: small beside a worker, large beside a call."""
 
-_DENSE_S = 0.5
-"""Seconds between two times up to which they are read in one go: less than the usual distance of key frames."""
-
-
-@dataclass
-class _Walk:
-    """Frames from some place on, the one shown now and the one behind it; all None at the end of the file."""
-
-    frames: Iterator[tuple[int, VideoFrame]]
-    current: tuple[int, VideoFrame] | None
-    following: tuple[int, VideoFrame] | None
-    partial: bool
-    cut: list[VideoError]
-
-    def step(self) -> None:
-        self.current, self.following = self.following, next(self.frames, None)
-
 
 class Reader:
     """Probe and frames of one seekable binary file, decoded in this process. Raises VideoError; not thread-safe."""
 
-    def __init__(self, file: BinaryIO, limits: Limits | None = None, use_decord: bool = False, ordered: bool = False):
-        """`use_decord` only in the child: decord may hang, and its libraries disturb PyAV's encoders.
-
-        `ordered`: see `open_video`.
-        """
+    def __init__(self, file: BinaryIO, limits: Limits | None = None, use_decord: bool = False):
+        """`use_decord` only in the child: decord may hang, and its libraries disturb PyAV's encoders."""
         self.limits = limits or Limits()
         self._file = file
         self._use_decord = use_decord
-        self._left: _Walk | None = None  # where the last call ended in a file that can't be jumped in
-        self._ordered = ordered
         self._postponed = False
         self.probe: Probe
         try:
@@ -68,13 +47,15 @@ class Reader:
             file.bounded = False
 
     def _open(self) -> None:
-        self._stream = FrameStream(self._file, self.limits, self._ordered)
+        self._stream = FrameStream(self._file, self.limits)
         try:
             picture = self._stream.first_picture()
             if withheld(self._file) and not self._stream.states_rate:
                 raise VideoError(VideoErrorKind.corrupt, "Too few frames were read to tell their rate.", 0)
             self._orientation = picture.orientation
             self.probe = describe(self._stream, picture)
+            self._jumps = Jumps(self._stream)
+            self._shown = Shown(self._jumps, self.probe.time_base)
         except BaseException:
             self._stream.close()
             raise
@@ -111,11 +92,17 @@ class Reader:
         partial: bool = False,
         interpolation: str = "bicubic",
         allocate: Allocate = allocate_private,
+        places: Sequence[Place] = (),
     ) -> Frames:
-        """Decode the whole source, a span or single times; see `reelworks.video.decode`."""
+        """Decode the whole source, a span or single times; see `reelworks.video.decode`.
+
+        `places`: key frames in display order, as `batches` noted them in this very file: where its container has no
+        index, the way to a late frame is from the last one before it and not from the start.
+        """
         if span_s is not None and times_s is not None:
             raise ValueError("span_s and times_s can't both be given; choose one.")
         self._complete()
+        self._jumps.places = places
         renderer = self._renderer(size, interpolation)
         if (
             self._use_decord
@@ -151,11 +138,12 @@ class Reader:
         batch_bytes: int = BATCH_BYTES,
         allocate: Allocate = allocate_private,
     ) -> Iterator[Frames]:
-        """Frames in display order, a batch at a time, so that memory doesn't grow with the length.
+        """Frames in display order, a batch at a time, so that memory doesn't grow with the length, with their places.
 
         What is good before an error comes first; the last batch then carries the error and is followed by nothing.
         """
         self._complete()
+        self._jumps.places = ()
         renderer = self._renderer(size, interpolation)
         per_batch = max(1, batch_bytes // (renderer.height * renderer.width * 3))
         room = per_batch * renderer.height * renderer.width * 3
@@ -164,6 +152,7 @@ class Reader:
         try:
             for pts, frame in self._within(span_s):
                 renderer.draw(frame, out.slot(pts))
+                out.note(self._stream.place_of(pts, frame))
                 count += 1
                 if len(out) == per_batch:
                     yield out.frames(self.probe.time_base, "pyav")
@@ -200,13 +189,13 @@ class Reader:
 
     def _within(self, span_s: tuple[float, float] | None) -> Iterator[tuple[int, VideoFrame]]:
         """(pts, frame) with start <= time < end."""
-        self._left = None
+        self._shown.forget()
         if span_s is None:
             yield from self._stream.from_start()
             return
         start_s, end_s = span_s
-        for pts, frame in self._stream.from_time(start_s, end_s):
-            time_s = self._seconds(pts)
+        for pts, frame in self._jumps.from_time(start_s, end_s):
+            time_s = seconds_of(pts, self.probe.time_base)
             if time_s >= end_s:
                 return
             if time_s >= start_s:
@@ -217,84 +206,22 @@ class Reader:
 
         With `partial` a truncated file ends with its last good frame.
         """
-        walk, self._left = self._left, None
-        if walk is not None and walk.partial != partial:
-            walk = None
         order = sorted(range(len(times_s)), key=times_s.__getitem__)
-        ends = _ends_of_runs(times_s)
-        asked_s: float | None = None
-        picture: np.ndarray | None = None  # of the current frame, once it is drawn
-        for time_s in (times_s[index] for index in order):
-            if walk is None or (time_s != asked_s and self._walks_away(walk, time_s)):
-                cut = walk.cut if walk is not None else []
-                walk, picture = self._begun(time_s, ends[time_s], partial, cut), None
-            while walk.following is not None and self._seconds(walk.following[0]) <= time_s:
-                walk.step()
-                picture = None
-            if walk.current is None:
-                message = f"No frame can be decoded at {time_s} s."
-                raise walk.cut[0] if walk.cut else VideoError(VideoErrorKind.corrupt, message, 0)
-            place = out.slot(walk.current[0])
-            if picture is None:
-                renderer.draw(walk.current[1], place)
-            else:
+        picture: np.ndarray | None = None
+        for pts, frame, again in self._shown.at([times_s[index] for index in order], partial):
+            place = out.slot(pts)
+            if again and picture is not None:
                 np.copyto(place, picture)
-            asked_s, picture = time_s, place
-        self._left = walk if self._stream.only_walks else None
+            else:
+                renderer.draw(frame, place)
+            picture = place
         out.arrange(order)
-        return out.frames(self.probe.time_base, "pyav", walk.cut[0] if walk is not None and walk.cut else None)
+        return out.frames(self.probe.time_base, "pyav", self._shown.cut)
 
     def approach(self, time_s: float, partial: bool, cpu_s: float) -> bool:
-        """Walk towards a time for so many CPU seconds, where nothing else leads there; True once the next call is near.
-
-        The whole way may cost more CPU time than one call may take. Raises VideoError.
-        """
-        if not self._stream.only_walks:
-            return True
-        walk, self._left = self._left, None
+        """See `Shown.approach`. Raises VideoError."""
+        self._jumps.places = ()
         try:
-            if walk is None or walk.partial != partial or self._walks_away(walk, time_s):
-                walk = self._begun(time_s, time_s, partial, [])
-            until_s = time.process_time() + cpu_s
-            while walk.following is not None and self._seconds(walk.following[0]) <= time_s:
-                walk.step()
-                if time.process_time() > until_s:
-                    break
+            return self._shown.approach(time_s, partial, cpu_s)
         except VideoError as reason:
             raise VideoError(reason.kind, reason.message, 0) from reason
-        self._left = walk
-        return walk.following is None or self._seconds(walk.following[0]) > time_s
-
-    def _begun(self, time_s: float, until_s: float, partial: bool, cut: list[VideoError]) -> _Walk:
-        """A walk from a frame at or before a time, or from the first one."""
-        frames = self._stream.from_time(time_s, until_s)
-        frames = _up_to_cut(frames, cut) if partial else frames
-        return _Walk(frames, next(frames, None), next(frames, None), partial, cut)
-
-    def _walks_away(self, walk: _Walk, time_s: float) -> bool:
-        """True where the frame of a time is found sooner elsewhere than behind the current one."""
-        return walk.current is None or self._stream.seek_pays(walk.current[0], time_s)
-
-    def _seconds(self, pts: int) -> float:
-        base: Fraction = self.probe.time_base
-        return pts * base.numerator / base.denominator
-
-
-def _up_to_cut(frames: Iterator[tuple[int, VideoFrame]], cut: list[VideoError]) -> Iterator[tuple[int, VideoFrame]]:
-    """The frames of a file, ending without an error where the file is cut; that error is put into `cut`."""
-    try:
-        yield from frames
-    except VideoError as reason:
-        if reason.kind is not VideoErrorKind.truncated:
-            raise
-        cut.append(reason)
-
-
-def _ends_of_runs(times_s: Sequence[float]) -> dict[float, float]:
-    """Each time -> the last one of its run, of times so close to each other that all between them is read."""
-    ends: dict[float, float] = {}
-    later: float | None = None
-    for time_s in sorted(set(times_s), reverse=True):
-        ends[time_s] = ends[later] if later is not None and later - time_s <= _DENSE_S else time_s
-        later = time_s
-    return ends

@@ -22,9 +22,10 @@ from reelworks.video.fragments import keep_fragment_heads
 from reelworks.video.frames import Frames
 from reelworks.video.layout import Metered, Opening, avi_parts, plan_opening
 from reelworks.video.limits import Limits
+from reelworks.video.places import Place
 from reelworks.video.probe import Probe
 from reelworks.video.reader import BATCH_BYTES
-from reelworks.video.seeking import INDEXED, NUMBERED, SEARCHED
+from reelworks.video.seeking import INDEXED
 from reelworks.video.source import size_of
 
 _IDLE_CHILDREN = 2
@@ -75,11 +76,10 @@ atexit.register(_POOL.stop)
 class SandboxedReader:
     """Probe and frames of one file object, decoded in a child. Raises VideoError; use it as a context manager."""
 
-    def __init__(self, file: BinaryIO, limits: Limits | None = None, whole: bool = False, ordered: bool = False):
-        """`whole`: most of the file will be read, so an object that is small enough is fetched at once; `ordered`: see
-        `open_video`."""
+    def __init__(self, file: BinaryIO, limits: Limits | None = None, whole: bool = False):
+        """`whole`: most of the file will be read, so an object that is small enough is fetched at once."""
         self.limits = limits or Limits()
-        self._file, self._ordered = file, ordered
+        self._file = file
         self._size = size_of(file)
         self._pages = self._shareable(whole)
         self._opening: Opening | None = None
@@ -88,7 +88,6 @@ class SandboxedReader:
             self._plan(file, whole)
         self._child: DecodingChild | None = None
         self._failures = 0
-        self._container = ""  # until it is known
         self.probe: Probe
         try:
             self._retried(lambda child: ({}, None))  # opening fills in the probe
@@ -126,19 +125,22 @@ class SandboxedReader:
         size: tuple[int, int] | None = None,
         partial: bool = False,
         interpolation: str = "bicubic",
+        places: Sequence[Place] = (),
     ) -> Frames:
-        """Decode the whole source, a span or single times; see `reelworks.video.decode`."""
+        """Decode the whole source, a span or single times; see `decode`, and `Reader.frames` for `places`."""
         message = {"call": "frames", "span_s": span_s, "size": size, "partial": partial, "interpolation": interpolation}
         message["times"] = times_s is not None
         data = b"" if times_s is None else np.asarray(times_s, "<f8").tobytes()
         way: wire.Message | None = None
-        if times_s is not None and len(times_s) and self.probe.container not in (*INDEXED, *SEARCHED):
+        if times_s is not None and len(times_s) and self.probe.container not in INDEXED:
             way = {"call": "approach", "time_s": float(min(times_s)), "partial": partial}
 
         def reached(child: DecodingChild) -> Answer:
-            while way is not None and not self._ask(child, way)[0]["there"]:
+            # Where a jump can't be proven, one request may walk the whole way; a walk from the start has steps.
+            jumps = [] if self._failures else list(places)
+            while way is not None and not jumps and not self._ask(child, way)[0]["there"]:
                 pass
-            return self._ask(child, message, data)
+            return self._ask(child, message | {"places": jumps}, data)
 
         return _frames_of(*self._retried(reached))
 
@@ -193,13 +195,10 @@ class SandboxedReader:
 
     def _open(self, child: DecodingChild) -> None:
         message: wire.Message = {"call": "open", "size": self._size, "limits": asdict(self.limits)}
-        # Where a jump can't be proven, a reader may walk the whole way in one request; a walk from the start has steps.
-        message["ordered"] = self._ordered and not (self._failures and self._container in NUMBERED)
         message["cautious"] = self._failures > 0  # what hung or crashed may have been decord: then without it
         message["bounded"] = self._opening is not None and not self._failures
         answer, _ = self._ask(child, message, descriptor=self._pages)
         self.probe = wire.unpack_probe(answer["probe"])
-        self._container = self.probe.container
 
     def _plan(self, file: Metered, whole: bool) -> None:
         """Say what will be read. Opening alone costs no more than it must; of what is read anyway it may read more."""

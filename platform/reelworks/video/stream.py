@@ -4,9 +4,9 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
-from itertools import chain, dropwhile, islice
+from itertools import chain, islice
 from statistics import median
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from av.packet import Packet
 from av.video.frame import VideoFrame
@@ -20,15 +20,12 @@ from reelworks.video.frames import Picture, picture_of
 from reelworks.video.index import Index, announce, check_limits, read_index
 from reelworks.video.layout import Remote, withheld
 from reelworks.video.limits import Limits
-from reelworks.video.seeking import NUMBERED, SEARCHED, margins_s, pays
-from reelworks.video.slots import Slots, Unproven, continued_time, slots_are_sure
+from reelworks.video.places import Marks, Place, frames_from, packets_from
+from reelworks.video.slots import Slots, continued_time, timed_once
 from reelworks.video.sniff import HEAD_BYTES, sniff
 from reelworks.video.source import size_of
 from reelworks.video.tracks import states_rates
 from reelworks.video.turned import picture_in_header
-
-_LATEST_S = 1e9
-"""A time beyond the end of every file, in seconds."""
 
 _FRUITLESS_PACKETS = 300
 """Packets without a frame after which a file is given up: ten seconds of video."""
@@ -48,8 +45,7 @@ Timed = tuple[int, VideoFrame]
 class FrameStream:
     """The chosen video stream of one file."""
 
-    def __init__(self, file: BinaryIO, limits: Limits, ordered: bool = False):
-        """`ordered`: the caller has seen all frames of this very file, so its times increase up to its end."""
+    def __init__(self, file: BinaryIO, limits: Limits):
         self._file, self.limits = file, limits
         self._turned: bool | None = None
         self.file_bytes = size_of(file)
@@ -59,13 +55,12 @@ class FrameStream:
         short = is_short(file, self.demuxer, head, self.file_bytes)
         self._open()
         self.index: Index = read_index(self.stream, self.demuxer, self.file_bytes, short)
-        self._in_order = ordered and (self.demuxer not in NUMBERED or slots_are_sure(self.stream, self.index))
         check_limits(self.container, self.stream, self.index, limits)
         self.time_base = self.stream.time_base or Fraction(1, 1000)
         self._fresh: Iterator[Timed] | None = None
         self._size: tuple[int, int] | None = None
         self._slots: Slots | None = None
-        self._draining = self._sought = False
+        self._draining = self.sought = False
         self.cut = self._cut_by_header = self.index.truncated or short
         checked = self.demuxer == "matroska" and not isinstance(file, Remote)  # a range has no whole clusters
         self.sums = ClusterSums(file if checked else None, self.file_bytes)
@@ -140,59 +135,44 @@ class FrameStream:
         frames, self._fresh = self._fresh, None
         return frames
 
-    def from_time(self, time_s: float, until_s: float) -> Iterator[Timed]:
-        """Frames from one at or before the time on (from the first one, if it comes later).
-
-        `until_s`, the last time that will be asked for, bounds what is fetched ahead from a remote file.
-        """
-        base = self.time_base
-        start = self.stream.start_time or 0
-        try:
-            for margin_s in margins_s(self.demuxer, self._in_order, Fraction(time_s) - start * base):
-                target = int((Fraction(time_s) - margin_s) / base)
-                if target <= start:
-                    break
-                announce(self._file, self.stream, self.demuxer, target, int(min(until_s, _LATEST_S) / base))
-                frames = self._after_seek(target, time_s)
-                if frames is not None:
-                    return self._walked_if_unproven(frames)
-        except Unproven:
-            self._in_order = False
-        return self.from_start()
-
-    def _walked_if_unproven(self, frames: Iterator[Timed]) -> Iterator[Timed]:
-        """Frames behind a jump, and from where it turns out that they may be wrong, those of a walk from the start."""
-        last: int | None = None
-        try:
-            for timed in frames:
-                last = timed[0]
-                yield timed
-        except Unproven:
-            self._in_order = False
-            yield from (timed for timed in self.from_start() if last is None or timed[0] > last)
-
-    @property
-    def only_walks(self) -> bool:
-        """True where a late frame is reached through all that lie before it."""
-        return not margins_s(self.demuxer, self._in_order, _LATEST_S)
-
-    def seek_pays(self, pts: int, time_s: float) -> bool:
-        """True where a key frame lies between the frame at `pts` and the time, or the time lies before `pts`."""
-        target = int(Fraction(time_s) / self.time_base)
-        shown_s = pts * self.time_base.numerator / self.time_base.denominator  # as the times of frames are told
-        return time_s < shown_s or pays(self.stream, self.demuxer, self._sought, self._in_order, pts, target)
-
-    def _after_seek(self, target: int, time_s: float) -> Iterator[Timed] | None:
-        """Frames from the key frame before `target`, or None where the first one isn't at or before the time."""
-        self._fresh, self._sought = None, True
+    def after_seek(self, target: int, until: int) -> Iterator[Timed]:
+        """Frames from the key frame on that the container's index has before a time; `until` another one is read."""
+        self._fresh, self.sought = None, True
+        announce(self._file, self.stream, self.demuxer, target, until)
         with decoder_errors("Seeking failed", VideoErrorKind.corrupt):
             self.container.seek(target, stream=self.stream, backward=True)
         self._decoder.restart()
-        frames = self._checked(whole=False)
-        first = next(frames, None)
-        if first is None or not self._decoder.starts_with(first[1]) or first[0] * self.time_base > Fraction(time_s):
+        return self._checked(whole=False)
+
+    def began_with(self, frame: VideoFrame) -> bool:
+        """True where the first frame since the last seek is a key frame."""
+        return self._decoder.starts_with(frame)
+
+    def after_jump(self, place: Place, until: int) -> Iterator[Timed]:
+        """Frames from a key frame on that `place_of` has told of. Raises Unproven, here or with the first of them."""
+        self._fresh = None
+        announce(self._file, self.stream, self.demuxer, place.stamp, until)
+        with decoder_errors("Seeking failed", VideoErrorKind.corrupt):
+            if self.demuxer == "avi":  # counts from where its index says, not from where it stands
+                self.container.seek(place.stamp, stream=self.stream)
+            else:
+                self.container.seek(place.pos, stream=self.stream, unsupported_byte_offset=True)
+        self._decoder.restart()
+        return self._checked(whole=False, place=place)
+
+    def place_of(self, pts: int, frame: VideoFrame) -> Place | None:
+        """The place of a frame of a walk, shown at a time, where it is a key frame that a jump can aim at."""
+        if frame.opaque is None or not (frame.key_frame or self._decoder.leaves_out_keys):
             return None
-        return chain([first], frames)
+        if self._slots is None and frame.pts != pts:  # its time follows from what lies before
+            return None
+        stamp, pos, size = cast("tuple[int, int, int]", frame.opaque)
+        return Place(pts, stamp, pos, size)
+
+    @property
+    def start(self) -> int:
+        """The time of the first frame, as the header says it."""
+        return self.stream.start_time or 0
 
     def _restart(self) -> None:
         """Stand at the first packet again."""
@@ -204,16 +184,11 @@ class FrameStream:
             self.container.close()
             self._open()
 
-    def _checked(self, whole: bool = True) -> Iterator[Timed]:
+    def _checked(self, whole: bool = True, place: Place | None = None) -> Iterator[Timed]:
         """Frames to the end; raises there where the file is cut, or `whole` and fewer than the index names."""
         count = 0
-        try:
-            for count, timed in enumerate(self._ordered(self._decoded(jumped=not whole)), start=1):  # noqa: B007
-                yield timed
-        except VideoError as error:
-            if not whole and self.demuxer in NUMBERED:
-                raise Unproven from error  # of a file that was seen whole: the jump went wrong
-            raise
+        for count, timed in enumerate(self._ordered(self._decoded(place)), start=1):  # noqa: B007
+            yield timed
         if self.cut:
             total = f" of {self.index.shown}" if self.index.shown is not None else ""
             after = f", after {count}{total} frames" if whole else ""
@@ -222,14 +197,24 @@ class FrameStream:
             message = f"The index names {self.index.shown} frames, {count} can be decoded."
             raise VideoError(VideoErrorKind.count_mismatch, message)
 
-    def _decoded(self, jumped: bool) -> Iterator[VideoFrame]:
-        """Frames as the decoder gives them, behind a jump from a key frame on; ends where the file is cut."""
-        fruitless = 0
-        self._slots = Slots(self.stream, jumped) if self.demuxer == "avi" else None
+    def _decoded(self, place: Place | None) -> Iterator[VideoFrame]:
+        """Frames as the decoder gives them, from a place that was jumped to; ends where the file is cut."""
         self._draining = False
+        self._slots = None
+        if self.demuxer == "avi":
+            self._slots = Slots() if place is None else Slots(place.pts)
         packets = whole_packets(self.container.demux(self.stream), self.demuxer)
-        if jumped and self.demuxer in SEARCHED:  # it ends anywhere; a decoder complains of what lacks its references
-            packets = dropwhile(lambda packet: packet.size and not packet.is_keyframe, packets)
+        if self.demuxer == "mpeg":
+            packets = timed_once(packets)
+        if place is None:
+            yield from self._frames_of(packets, Marks(self.stream, self.demuxer, self.index.shown is not None))
+            return
+        with self._typed_errors():
+            packets = packets_from(packets, place, self.demuxer)
+        yield from frames_from(self._frames_of(packets, None), place)
+
+    def _frames_of(self, packets: Iterator[Packet], marks: Marks | None) -> Iterator[VideoFrame]:
+        fruitless = 0
         while not self._draining:
             with self._typed_errors():
                 packet = next(packets, None)
@@ -237,13 +222,13 @@ class FrameStream:
                     return
                 if packet.has_sidedata("encryption_info"):
                     raise VideoError(VideoErrorKind.encrypted, "The video stream is encrypted.", 0)
-                if self._slots is not None and not self._slots.admit(packet):
-                    continue
+                if marks is not None:
+                    marks.put(packet)
                 self._draining = not packet.size or self._cut_inside(self.sums.check(packet))
                 frames = self._decoder.decode(None if self._draining else packet)
             self._turned = self._decoder.turned
             if self._slots is not None:
-                self._slots.add(packet, len(frames))
+                self._slots.add(packet)
             fruitless = 0 if frames else fruitless + 1
             if fruitless > _FRUITLESS_PACKETS + self.index.leading + self.index.hidden:
                 raise VideoError(VideoErrorKind.corrupt, f"{fruitless} packets in a row give no frame.", 0)
@@ -295,6 +280,9 @@ class FrameStream:
 
     def _timestamp(self, frame: VideoFrame, last: int | None) -> int:
         """The frame's presentation time; where the container leaves it out, the place it has in the stream's rate."""
-        pts = self._slots.take() if self._slots is not None else None
-        pts = frame.pts if pts is None and self.demuxer != "mpeg" else pts
-        return pts if pts is not None else continued_time(self.stream, frame.pts, last)
+        slot = self._slots.take() if self._slots is not None else None
+        if slot is not None:
+            return slot
+        if frame.pts is None or self.demuxer == "mpeg":
+            return continued_time(self.stream, frame.pts, last)
+        return int(frame.pts)

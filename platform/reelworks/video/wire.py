@@ -16,6 +16,7 @@ import numpy as np
 
 from reelworks.errors import VideoError, VideoErrorKind
 from reelworks.video.frames import Frames
+from reelworks.video.places import Place
 from reelworks.video.probe import Probe
 
 PACKET_BYTES = 160 * 1024
@@ -79,29 +80,34 @@ def pages_of(data: bytes | bytearray | memoryview) -> int:
 
 
 def pack_frames(frames: Frames, pages: SharedPages) -> Message:
-    """Describe frames whose pictures begin `pages`; the timestamps are put behind them."""
+    """Describe frames whose pictures begin `pages`; the timestamps are put behind them, and behind these the places."""
     pictures_bytes = frames.frames.size
     os.ftruncate(pages.descriptor, pictures_bytes)
-    os.pwrite(pages.descriptor, frames.pts.astype("<i8").tobytes(), pictures_bytes)
+    numbers = np.concatenate([frames.pts, frames.places.ravel()])
+    os.pwrite(pages.descriptor, numbers.astype("<i8").tobytes(), pictures_bytes)
     error = None if frames.error is None else pack_error(frames.error)
     base = str(frames.time_base)
-    return {"shape": list(frames.frames.shape), "time_base": base, "decoder": frames.decoder, "error": error}
+    message = {"shape": list(frames.frames.shape), "num_places": len(frames.places), "error": error}
+    return message | {"time_base": base, "decoder": frames.decoder}
 
 
 def unpack_frames(message: Message, descriptor: int) -> Frames:
     """Take over the pictures that a child decoded; without a copy. Closes the descriptor."""
     shape = tuple(int(side) for side in message["shape"])
     size = int(np.prod(shape, dtype=np.int64))
+    num_places = int(message["num_places"])
     try:
         fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)  # or the child could pull the pages away
-        if len(shape) != 4 or os.fstat(descriptor).st_size != size + 8 * shape[0]:
+        numbers_bytes = 8 * (shape[0] + num_places * len(Place._fields))
+        if len(shape) != 4 or num_places < 0 or os.fstat(descriptor).st_size != size + numbers_bytes:
             raise VideoError(VideoErrorKind.crashed, "The decoding child sent pages of a wrong size.")
         pictures = np.frombuffer(mmap.mmap(descriptor, size), np.uint8) if size else np.empty(0, np.uint8)
-        pts = np.frombuffer(os.pread(descriptor, 8 * shape[0], size), "<i8").astype(np.int64)
+        numbers = np.frombuffer(os.pread(descriptor, numbers_bytes, size), "<i8").astype(np.int64)
     finally:
         os.close(descriptor)
     error = None if message["error"] is None else unpack_error(message["error"])
-    return Frames(pictures.reshape(shape), pts, Fraction(message["time_base"]), str(message["decoder"]), error)
+    pts, places = numbers[: shape[0]], numbers[shape[0] :].reshape(num_places, len(Place._fields))
+    return Frames(pictures.reshape(shape), pts, Fraction(message["time_base"]), str(message["decoder"]), error, places)
 
 
 def pack_error(error: VideoError) -> Message:

@@ -23,6 +23,7 @@ from reelworks.errors import VideoError
 from reelworks.video import confine, wire
 from reelworks.video.frames import Frames
 from reelworks.video.limits import Limits
+from reelworks.video.places import Place
 from reelworks.video.reader import Reader
 
 _OPENING_BYTES = 2**30
@@ -135,8 +136,9 @@ class Child:
             wire.send(self._channel, {"there": self._reader.approach(message["time_s"], message["partial"], cpu_s)})
         else:
             times_s = np.frombuffer(data, "<f8").tolist() if message["times"] else None
+            places = [Place(*place) for place in message["places"]]
             frames = self._reader.frames(
-                span_s, times_s, size, message["partial"], message["interpolation"], self._allocate
+                span_s, times_s, size, message["partial"], message["interpolation"], self._allocate, places
             )
             self._send_frames(frames)
 
@@ -150,7 +152,7 @@ class Child:
         else:
             self._file = os.fdopen(descriptor, "rb", buffering=0)
         use_decord = self._has_decord and not message["cautious"]
-        self._reader = Reader(self._file, limits, use_decord, message["ordered"])
+        self._reader = Reader(self._file, limits, use_decord)
         self._memory.set(self._room())
         wire.send(self._channel, {"probe": wire.pack_probe(self._reader.probe)})
 
