@@ -27,6 +27,8 @@ from reelworks.curate.shots import ShotSpec, Span, find_spans
 from reelworks.curate.sources import Source, list_sources
 from reelworks.errors import VideoError
 from reelworks.video.encode import encode_video
+from tests.video.long import long_stream
+from tests.video.painted import read_numbers
 
 
 def span(seconds: float, fps: float) -> Span:
@@ -125,6 +127,23 @@ def test_a_large_object_read_by_range_gives_the_same_clips(prefix: str, monkeypa
     ranged = list(clips_of_source(source, spec))
     assert [row for row, _ in ranged] == [row for row, _ in whole] and len(whole) == 3
     assert all(np.array_equal(one, other) for (_, one), (_, other) in zip(ranged, whole, strict=True))
+
+
+def test_a_late_clip_costs_no_walk_where_the_container_has_no_index(prefix: str) -> None:
+    uri, data = f"{prefix}/film.flv", long_stream("h264", "flv", 20, 120, 160)
+    storage.create_once(uri, data)
+    (source,) = list_sources([f"{prefix}/"])
+    spec = ClipSpec(fps=24.0, shots=ShotSpec(detector="fixed", max_clip_s=2.0))
+    with storage.open_ranged(uri, etag=source.etag, size=source.size) as opened:
+        probe = video.probe(opened)
+        spans = find_spans(opened, probe, spec.shots)
+        rows = [clip_row(source, probe.height, probe.width, probe.fps, probe.time_base, span, spec) for span in spans]
+        walked, pieces = opened.bytes_read, []
+        for at in (18, 9, 4):
+            (row,) = [row for row in rows[at : at + 1] if row]
+            pieces += read_numbers(clip_frames(opened, [row], spans[at : at + 1], spec)[0])[:3]
+    assert pieces == [0, 1, 2] * 3
+    assert walked > 0.9 * len(data) and opened.bytes_read - walked < 0.6 * len(data)
 
 
 @pytest.mark.parametrize(

@@ -266,6 +266,19 @@ def test_the_index_of_a_fixed_video_changes_only_with_its_stage_version(prefix: 
     assert find_index(Chunk(source, []), plan) == GOLDEN_INDEX
 
 
+def test_the_index_says_where_key_frames_lie_only_where_the_container_does_not(
+    prefix: str, models: dict[str, str]
+) -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (48, 32, 48, 3)).astype(np.uint8)
+    for name in ("a.avi", "b.mkv"):
+        storage.create_once(f"{prefix}/raw/{name}", encode_video(frames, 24.0, "ffv1", name[2:], options={"g": "12"}))
+    shots = {"detector": "fixed", "max_clip_s": 0.75, "min_clip_s": 0.25}
+    plan = make_plan(recipe_for(f"{prefix}/data", f"{prefix}/raw/", models, clips={"shots": shots}))
+    avi, mkv = (find_index(Chunk(source, []), plan)["chunks"] for source in list_sources(plan.recipe.sources))
+    assert [span["place"][:2] for run in avi for span in run] == [(0, 0), (12, 12), (24, 24)]
+    assert not any("place" in span for run in mkv for span in run)
+
+
 def test_nothing_is_committed_where_no_source_is_usable(prefix: str, models: dict[str, str], tmp_path: Path) -> None:
     storage.create_once(f"{prefix}/raw/a.mp4", b"no video " * 9)
     with pytest.raises(UserError, match="no source gave a clip"):
