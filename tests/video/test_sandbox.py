@@ -17,6 +17,7 @@ import pytest
 from reelworks.errors import StorageError, StorageErrorKind, VideoError, VideoErrorKind
 from reelworks.video import Limits, decode, iter_frames, open_video, probe
 from reelworks.video.encode import encode_video
+from reelworks.video.places import Place
 from tests.video.faults import armed, marked
 from tests.video.painted import paint, read_numbers
 
@@ -239,3 +240,13 @@ os.kill(os.getpid(), signal.SIGKILL)
     while child.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not child.exists()
+
+
+def test_a_chunk_of_very_small_frames_may_ask_for_very_many_of_them() -> None:
+    """Tens of thousands of times are more than one packet to the child holds."""
+    data = encode_video(np.zeros((24 * 60, 16, 16, 3), np.uint8), 24, "mpeg4", "avi", options={"g": "12"})
+    places = [Place(*place) for batch in iter_frames(data) for place in batch.places.tolist()]
+    times_s = (np.arange(40_000) * 60 / 40_000).tolist()
+    with open_video(data) as reader:
+        found = reader.frames(times_s=times_s, places=places)
+    assert found.pts.tolist() == [int(time_s * 24 + 1e-6) for time_s in times_s]

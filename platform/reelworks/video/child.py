@@ -48,7 +48,6 @@ class DecodingChild:
     def ask(
         self,
         message: wire.Message,
-        data: bytes | memoryview = b"",
         descriptor: int | None = None,
         read_at: ReadAt | None = None,
         stall_s: float = 30.0,
@@ -63,7 +62,7 @@ class DecodingChild:
                 ready, _, _ = self._wait(_START_S)
                 self.confined = bool(ready["ready"])
                 self.started = True
-            wire.send(self._channel, message, data, descriptor)
+            wire.send(self._channel, message, descriptor=descriptor)
             while True:
                 answer, _, received = self._wait(stall_s)
                 if "read" not in answer:

@@ -13,8 +13,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import BinaryIO
 
-import numpy as np
-
 from reelworks.errors import VideoError, VideoErrorKind
 from reelworks.video import wire
 from reelworks.video.child import ChildGone, DecodingChild
@@ -128,19 +126,22 @@ class SandboxedReader:
         places: Sequence[Place] = (),
     ) -> Frames:
         """Decode the whole source, a span or single times; see `decode`, and `Reader.frames` for `places`."""
-        message = {"call": "frames", "span_s": span_s, "size": size, "partial": partial, "interpolation": interpolation}
-        message["times"] = times_s is not None
-        data = b"" if times_s is None else np.asarray(times_s, "<f8").tobytes()
+        message: wire.Message = {"call": "frames", "span_s": span_s, "size": size, "interpolation": interpolation}
+        message |= {"partial": partial, "num_times": None if times_s is None else len(times_s)}
         way: wire.Message | None = None
         if times_s is not None and len(times_s) and self.probe.container not in INDEXED:
             way = {"call": "approach", "time_s": float(min(times_s)), "partial": partial}
 
         def reached(child: DecodingChild) -> Answer:
             # Where a jump can't be proven, one request may walk the whole way; a walk from the start has steps.
-            jumps = [] if self._failures else list(places)
+            jumps = () if self._failures else places
             while way is not None and not jumps and not self._ask(child, way)[0]["there"]:
                 pass
-            return self._ask(child, message | {"places": jumps}, data)
+            wanted = wire.pack_wanted(times_s or (), jumps)
+            try:
+                return self._ask(child, message, wanted)
+            finally:
+                os.close(wanted)
 
         return _frames_of(*self._retried(reached))
 
@@ -197,7 +198,7 @@ class SandboxedReader:
         message: wire.Message = {"call": "open", "size": self._size, "limits": asdict(self.limits)}
         message["cautious"] = self._failures > 0  # what hung or crashed may have been decord: then without it
         message["bounded"] = self._opening is not None and not self._failures
-        answer, _ = self._ask(child, message, descriptor=self._pages)
+        answer, _ = self._ask(child, message, self._pages)
         self.probe = wire.unpack_probe(answer["probe"])
 
     def _plan(self, file: Metered, whole: bool) -> None:
@@ -212,10 +213,8 @@ class SandboxedReader:
             self._opening = opening
         self._fragments_at = opening.fragments_at if opening is not None else 0
 
-    def _ask(
-        self, child: DecodingChild, message: wire.Message, data: bytes = b"", descriptor: int | None = None
-    ) -> Answer:
-        return child.ask(message, data, descriptor, self._read_at, self.limits.stall_s)
+    def _ask(self, child: DecodingChild, message: wire.Message, descriptor: int | None = None) -> Answer:
+        return child.ask(message, descriptor, self._read_at, self.limits.stall_s)
 
     def _read_at(self, offset: int, count: int, until: int, bounded: bool) -> bytes:
         file = self._file

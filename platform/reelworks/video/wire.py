@@ -8,6 +8,7 @@ import json
 import mmap
 import os
 import socket
+from collections.abc import Sequence
 from dataclasses import asdict
 from fractions import Fraction
 from typing import Any
@@ -16,7 +17,7 @@ import numpy as np
 
 from reelworks.errors import VideoError, VideoErrorKind
 from reelworks.video.frames import Frames
-from reelworks.video.places import Place
+from reelworks.video.places import Place, places_array
 from reelworks.video.probe import Probe
 
 PACKET_BYTES = 160 * 1024
@@ -77,6 +78,22 @@ def pages_of(data: bytes | bytearray | memoryview) -> int:
     while at < len(view):
         at += os.write(descriptor, view[at:])
     return descriptor
+
+
+def pack_wanted(times_s: Sequence[float], places: Sequence[Place]) -> int:
+    """A descriptor of pages with the times that are asked for and the places that lead there: more than a packet holds
+    where a chunk has many small frames."""
+    return pages_of(np.asarray(times_s, "<f8").tobytes() + places_array(places).astype("<i8").tobytes())
+
+
+def unpack_wanted(descriptor: int, num_times: int) -> tuple[list[float], list[Place]]:
+    """The inverse of `pack_wanted`. Closes the descriptor."""
+    try:
+        data = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+    finally:
+        os.close(descriptor)
+    places = np.frombuffer(data[8 * num_times :], "<i8").reshape(-1, len(Place._fields))
+    return np.frombuffer(data[: 8 * num_times], "<f8").tolist(), [Place(*place) for place in places.tolist()]
 
 
 def pack_frames(frames: Frames, pages: SharedPages) -> Message:

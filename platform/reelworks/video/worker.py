@@ -23,7 +23,6 @@ from reelworks.errors import VideoError
 from reelworks.video import confine, wire
 from reelworks.video.frames import Frames
 from reelworks.video.limits import Limits
-from reelworks.video.places import Place
 from reelworks.video.reader import Reader
 
 _OPENING_BYTES = 2**30
@@ -100,17 +99,17 @@ class Child:
         wire.send(self._channel, {"ready": self._confined})
         while True:
             try:
-                message, data, descriptor = wire.receive(self._channel)
+                message, _, descriptor = wire.receive(self._channel)
             except EOFError:
                 return
             try:
-                self._answer(message, data, descriptor)
+                self._answer(message, descriptor)
             except VideoError as error:
                 wire.send(self._channel, {"error": wire.pack_error(error)})
             except (ValueError, OSError, MemoryError) as error:
                 wire.send(self._channel, {"failed": f"{error}", "type": type(error).__name__})
 
-    def _answer(self, message: wire.Message, data: bytes, descriptor: int | None) -> None:
+    def _answer(self, message: wire.Message, descriptor: int | None) -> None:
         call = message["call"]
         if call == "open":
             self._open(message, descriptor)
@@ -135,10 +134,17 @@ class Child:
             cpu_s = self._reader.limits.cpu_s * _SHARE_OF_A_STEP
             wire.send(self._channel, {"there": self._reader.approach(message["time_s"], message["partial"], cpu_s)})
         else:
-            times_s = np.frombuffer(data, "<f8").tolist() if message["times"] else None
-            places = [Place(*place) for place in message["places"]]
+            assert descriptor is not None
+            num_times = message["num_times"]
+            times_s, places = wire.unpack_wanted(descriptor, num_times or 0)
             frames = self._reader.frames(
-                span_s, times_s, size, message["partial"], message["interpolation"], self._allocate, places
+                span_s,
+                None if num_times is None else times_s,
+                size,
+                message["partial"],
+                message["interpolation"],
+                self._allocate,
+                places,
             )
             self._send_frames(frames)
 
