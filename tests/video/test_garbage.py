@@ -26,6 +26,7 @@ from reelworks.video.sniff import sniff
 from reelworks.video.tracks import states_rates
 from reelworks.video.turned import picture_in_header
 from tests.video.painted import paint
+from tests.video.test_layout import box
 
 HEAD_BYTES = 1200
 """Of the files that are changed: their outline stands there, or their index."""
@@ -117,7 +118,7 @@ READERS: dict[str, tuple[Callable[[Remote, bytes], Any], int, int]] = {
     "rates": (lambda _, data: states_rates(data), 0, 0),
     "sniff": (lambda _, data: sniff(data), 0, 0),
 }
-"""Name -> the reader, and the reads it may take: in all, and one more for so many bytes (of the least box or element)."""
+"""Name -> the reader, and the reads it may take: in all, and one more for so many bytes, those of the least element."""
 
 
 @pytest.mark.parametrize("name", READERS)
@@ -129,3 +130,22 @@ def test_garbage_is_an_answer_or_a_video_error_within_the_reads_it_may_cost(name
     with suppress(VideoError):
         reader(file, data)
     assert file.reads <= most + (len(data) // stride if stride else 0)
+
+
+def test_lists_of_indexes_inside_each_other_name_each_place_once() -> None:
+    claim = b"indx" + struct.pack("<IHBBI", 2**31, 4, 0, 0, 2**32 - 1)
+    data = b"RIFF" + struct.pack("<I", 2**20) + b"AVI LIST" + struct.pack("<I", 16_004) + b"hdrl" + claim * 1000
+    data += b"LIST" + struct.pack("<I", 4) + b"movi"
+    assert 900 < len(avi_parts(Remote(data), len(data))) <= 1000
+
+
+def test_what_stands_before_the_first_fragment_is_not_walked_to_the_end_of_the_file() -> None:
+    file = Remote(box(b"free", 100) * 1000 + box(b"moof", 100))
+    keep_fragment_heads(file, 0, len(file.getvalue()))
+    assert file.reads <= 20
+
+
+def test_a_table_of_contents_before_its_segment_is_no_crash() -> None:
+    data = wholes()[3][:40] + ebml.SEEK_ID + b"\x84" + ebml.CUES + ebml.SEEK_POSITION + b"\x81\x09" + ebml.SEGMENT
+    data = data.replace(ebml.SEGMENT, b"", data.count(ebml.SEGMENT) - 1)
+    assert plan_opening(Remote(data), 10**6) is not None

@@ -189,7 +189,7 @@ def _find_cues(head: bytes) -> int | None:
     """Offset of the cues as the segment's table of contents (RFC 9559, section 5.1.1) says it."""
     segment, entry = segment_in(head), head.find(_CUES_SEEK)
     size = size_at(head, entry + len(_CUES_SEEK)) if entry >= 0 else None
-    if segment is None or size is None or size[1] is None or size[1] > 8:
+    if segment is None or size is None:
         return None
     at, length = size
-    return segment[0] + int.from_bytes(head[at : at + length], "big")
+    return segment[0] + int.from_bytes(head[at : at + length], "big") if length is not None and length <= 8 else None
