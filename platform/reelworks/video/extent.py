@@ -49,6 +49,4 @@ def _claimed_bytes(demuxer: str, head: bytes) -> int | None:
 def _lacks_end(file: BinaryIO, demuxer: str, file_bytes: int) -> bool:
     """True where a JPEG or PNG has no end marker: decoders fill the missing part with grey and don't complain."""
     marker = {"jpeg_pipe": b"\xff\xd9", "png_pipe": b"IEND"}.get(demuxer)
-    if marker is None:
-        return False
-    return marker not in read_at(file, max(0, file_bytes - _TAIL_BYTES), _TAIL_BYTES)
+    return marker is not None and marker not in read_at(file, max(0, file_bytes - _TAIL_BYTES), _TAIL_BYTES)
