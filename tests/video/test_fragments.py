@@ -12,6 +12,7 @@ from reelworks.video.fragments import keep_fragment_heads
 from tests.storage.tap import Tap
 from tests.video.long import clip_bytes
 from tests.video.painted import paint, read_numbers
+from tests.video.stored import stored
 
 FPS, SECONDS, GOP = 24, 24, 24
 FLAGS = "frag_keyframe+empty_moov+default_base_moof"
@@ -29,9 +30,8 @@ def film(flags: str) -> bytes:
 def test_clips_and_sparse_frames_of_fragments_cost_what_they_must_and_their_heads_are_read_once(
     tap: Tap, s3_server: str, table: bool
 ) -> None:
-    data, uri = film(FLAGS + "+global_sidx" * table), f"s3://raw/costs/fragments-{table}.mp4"
-    storage.delete(uri)
-    storage.create_once(uri, data)
+    data = film(FLAGS + "+global_sidx" * table)
+    uri = stored(f"fragments-{table}.mp4", data).uri
     pts_s = decode(data, size=(24, 32)).pts_s
     costs = []
     for _ in range(2):
@@ -54,31 +54,22 @@ def test_clips_and_sparse_frames_of_fragments_cost_what_they_must_and_their_head
     assert costs[1][0] <= 3
 
 
-def stored(name: str, data: bytes) -> str:
-    uri = f"s3://raw/costs/{name}"
-    storage.delete(uri)
-    storage.create_once(uri, data)
-    return uri
-
-
 @pytest.mark.parametrize("size", [0, 7])
 def test_a_table_without_a_length_is_not_taken_for_the_rest_of_the_object(s3_server: str, size: int) -> None:
     data = bytearray(film(FLAGS + "+global_sidx"))
     at = data.index(b"sidx") - 4
     data[at : at + 4] = size.to_bytes(4, "big")
-    with storage.open_ranged(stored("no-length.mp4", bytes(data))) as file:
+    with storage.open_ranged(stored("no-length.mp4", bytes(data)).uri) as file:
         keep_fragment_heads(file, at, len(data))
         assert file.bytes_read <= 2 * 64 * KIB < len(data) // 4
 
 
 def test_heads_are_kept_up_to_a_limit(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     data = film(FLAGS)
-    uri = stored("many-heads.mp4", data)
-    with storage.open_ranged(uri) as file:
+    with storage.open_ranged(stored("many-heads.mp4", data).uri) as file:
         keep_fragment_heads(file, data.index(b"moof") - 4, len(data))
         assert file.requests >= SECONDS
     monkeypatch.setattr(fragments, "_KEPT_BYTES", 5 * 4 * KIB)
-    storage.delete(uri)
-    with storage.open_ranged(stored("fewer-heads.mp4", data)) as file:
+    with storage.open_ranged(stored("fewer-heads.mp4", data).uri) as file:
         keep_fragment_heads(file, data.index(b"moof") - 4, len(data))
         assert file.requests <= 6

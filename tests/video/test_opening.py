@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from av.video.stream import VideoStream
 
-from reelworks import storage
 from reelworks.errors import VideoError, VideoErrorKind
 from reelworks.video import decode, open_video, probe
 from reelworks.video.probe import hold_to
@@ -20,6 +19,7 @@ from reelworks.video.turned import picture_in_header
 from tests.storage.tap import Tap
 from tests.video.heavy import FPS, MBIT_S, SECONDS, heavy_video
 from tests.video.painted import turned
+from tests.video.stored import stored
 
 KIB = 2**10
 FRAGMENTED = "+frag_keyframe+empty_moov+default_base_moof"
@@ -38,13 +38,6 @@ def heavy(kind: str, mbit_s: int, start_s: float = 0.0) -> bytes:
     data = heavy_video(*KINDS[kind], mbit_s, start_s)
     assert len(data) * 8 > mbit_s * 1e6 * SECONDS
     return data
-
-
-def stored(name: str, data: bytes) -> str:
-    uri = f"s3://raw/opening/{name}"
-    storage.delete(uri)
-    storage.create_once(uri, data)
-    return uri
 
 
 def cost(tap: Tap, uri: str) -> tuple[int, int]:
@@ -68,7 +61,7 @@ def test_a_probe_costs_no_more_for_a_high_bitrate_and_tells_the_same(
     tap: Tap, s3_server: str, kind: str, mbit_s: int
 ) -> None:
     data = heavy(kind, mbit_s)
-    uri = stored(f"{kind}-{mbit_s}", data)
+    uri = stored(f"{kind}-{mbit_s}", data).uri
     tap.clear()
     found, expected = probe(uri), probe(data)
     spent = cost(tap, uri)
@@ -87,7 +80,7 @@ def test_many_fragments_without_a_table_are_not_visited_one_by_one(tap: Tap, s3_
     single = {"movflags": FRAGMENTED.replace("frag_keyframe", "frag_every_frame")}
     data = heavy_video("h264", "mp4", single, 0, 0, noise)
     assert len(data) > 512 * KIB and data.count(b"moof") == len(noise)
-    uri = stored("many-fragments", data)
+    uri = stored("many-fragments", data).uri
     tap.clear()
     found = probe(uri)
     assert (found.num_frames, found.duration_s, found.fps) == (None, None, FPS)
@@ -100,7 +93,7 @@ def test_a_turned_film_is_known_by_its_header_where_its_first_frame_is_large(
     tap: Tap, s3_server: str, matrix: tuple[int, int, int, int]
 ) -> None:
     data = turned(heavy("moov-last", 64), matrix)
-    uri = stored("turned", data)
+    uri = stored("turned", data).uri
     tap.clear()
     found = probe(uri)
     assert cost(tap, uri)[0] <= 4
@@ -111,13 +104,13 @@ def test_a_turned_film_is_known_by_its_header_where_its_first_frame_is_large(
 @pytest.mark.parametrize("kind", ["mkv", "moov-last"])
 def test_a_film_that_starts_late_says_so_though_few_frames_of_it_are_seen(s3_server: str, kind: str) -> None:
     data = heavy(kind, 64, 5.0)
-    found = probe(stored(f"late-{kind}", data))
+    found = probe(stored(f"late-{kind}", data).uri)
     assert (found, found.start_s) == (probe(data), 5.0)
 
 
 def test_a_frame_rate_that_the_header_does_not_state_is_worth_more_bytes(s3_server: str) -> None:
     data = heavy("mkv", 64).replace(b"\x23\xe3\x83", b"\x23\xe3\x8f", 1)  # an unknown element instead
-    assert probe(stored("rate.mkv", data)) == probe(data)
+    assert probe(stored("rate.mkv", data).uri) == probe(data)
 
 
 @pytest.mark.parametrize("kind", ["moov-first", "mkv"])
@@ -127,7 +120,7 @@ def test_a_large_first_frame_that_does_not_decode_is_refused_at_the_latest_when_
     data = bytearray(heavy(kind, 64))
     at = len(data) // (2 * FPS)
     data[at : at + 4096] = bytes(4096)
-    uri = stored(f"damaged-{kind}", bytes(data))
+    uri = stored(f"damaged-{kind}", bytes(data)).uri
     with pytest.raises(VideoError) as remote, open_video(uri) as reader:
         with pytest.raises(VideoError) as first:
             reader.frames(times_s=[0.0])
@@ -140,7 +133,7 @@ def test_a_large_first_frame_that_does_not_decode_is_refused_at_the_latest_when_
 
 def test_a_cut_film_is_truncated_by_its_index_though_nothing_of_it_is_decoded(tap: Tap, s3_server: str) -> None:
     cut = heavy("moov-first", 64)[: 2**22]
-    uri = stored("cut", cut)
+    uri = stored("cut", cut).uri
     tap.clear()
     found = probe(uri)
     assert cost(tap, uri)[0] <= 4
@@ -151,7 +144,7 @@ def test_a_cut_film_is_truncated_by_its_index_though_nothing_of_it_is_decoded(ta
 
 
 def test_a_film_without_its_index_is_refused_at_little_cost(tap: Tap, s3_server: str) -> None:
-    uri = stored("headless", heavy("moov-last", 64)[: 2**22])
+    uri = stored("headless", heavy("moov-last", 64)[: 2**22]).uri
     tap.clear()
     with pytest.raises(VideoError) as caught:
         probe(uri)

@@ -15,6 +15,7 @@ from tests.storage.tap import Tap
 from tests.video.long import FPS, FRAMES, clip_bytes, long_video
 from tests.video.many import many_frames
 from tests.video.painted import paint, read_numbers
+from tests.video.stored import stored
 
 KIB = 2**10
 # Two films are above 100 MB, where sparse frames have a bound; the other has the structure of one of them at less cost.
@@ -24,14 +25,11 @@ PROBE = {"mov": (256 * KIB, 4), "mp4": (256 * KIB, 4), "mkv": (1024 * KIB, 5)}
 
 
 @pytest.fixture(scope="module", params=["mov", "mp4", "mkv"])
-def stored(request: pytest.FixtureRequest, s3_server: str) -> tuple[str, str, bytes]:
+def film(request: pytest.FixtureRequest, s3_server: str) -> tuple[str, str, bytes]:
     """Container, address and bytes of a film: MOV with its index behind, MP4 with it in front, MKV."""
     container = str(request.param)
     data = long_video(container, REPEATS[container], index_first=container == "mp4")
-    uri = f"s3://raw/costs/film.{container}"
-    storage.delete(uri)
-    storage.create_once(uri, data)
-    return container, uri, data
+    return container, stored(f"film.{container}", data).uri, data
 
 
 def fetched(tap: Tap, uri: str) -> tuple[int, int]:
@@ -55,8 +53,8 @@ def index_bytes(container: str, data: bytes) -> int:
     return int.from_bytes(data[at : at + 4], "big")
 
 
-def test_probe_clip_and_sparse_frames_cost_what_they_must(tap: Tap, stored: tuple[str, str, bytes]) -> None:
-    container, uri, data = stored
+def test_probe_clip_and_sparse_frames_cost_what_they_must(tap: Tap, film: tuple[str, str, bytes]) -> None:
+    container, uri, data = film
     index, seconds = index_bytes(container, data), REPEATS[container] * FRAMES / FPS
     with storage.open_ranged(uri) as file, open_video(file) as reader:
         requests, cost = fetched(tap, uri)
@@ -80,8 +78,8 @@ def test_probe_clip_and_sparse_frames_cost_what_they_must(tap: Tap, stored: tupl
             assert len(data) >= 100e6 and cost <= 0.02 * len(data)
 
 
-def test_index_is_read_once_a_process_and_source(tap: Tap, stored: tuple[str, str, bytes]) -> None:
-    container, uri, data = stored
+def test_index_is_read_once_a_process_and_source(tap: Tap, film: tuple[str, str, bytes]) -> None:
+    container, uri, data = film
     mark = b"\x1c\x53\xbb\x6b" if container == "mkv" else b"moov"
     start = data.rindex(mark)
     decode(uri, times_s=[5.1])
@@ -99,9 +97,7 @@ def test_an_index_of_more_than_8_mib_costs_one_request_more_for_each_further_8_m
     tap: Tap, s3_server: str, index_first: bool
 ) -> None:
     data, count = many_frames(9 * 2**20, index_first=index_first)
-    uri = f"s3://raw/costs/many-{index_first}.mp4"
-    storage.delete(uri)
-    storage.create_once(uri, data)
+    uri = stored(f"many-{index_first}.mp4", data).uri
     index = index_bytes("mp4", data)
     with storage.open_ranged(uri) as file, open_video(file) as reader:
         assert (reader.probe.num_frames, index > 9 * 2**20) == (count, True)
@@ -116,19 +112,17 @@ def test_an_index_of_more_than_8_mib_costs_one_request_more_for_each_further_8_m
 
 def test_first_frame_and_a_late_one_of_a_matroska_file_do_not_fetch_what_lies_between(tap: Tap, s3_server: str) -> None:
     data = long_video("mkv", 20)
-    storage.delete("s3://raw/costs/between.mkv")
-    storage.create_once("s3://raw/costs/between.mkv", data)
-    frames = decode("s3://raw/costs/between.mkv", times_s=[0.0, 30.1])
+    uri = stored("between.mkv", data).uri
+    frames = decode(uri, times_s=[0.0, 30.1])
     assert read_numbers(frames.frames) == [0, int(30.1 * FPS) % FRAMES]
-    assert fetched(tap, "s3://raw/costs/between.mkv")[1] < len(data) / 8
+    assert fetched(tap, uri)[1] < len(data) / 8
 
 
 def test_a_walk_takes_few_requests_and_fetches_nothing_twice(tap: Tap, s3_server: str) -> None:
     data = long_video("mp4", 24)
-    storage.delete("s3://raw/costs/walk.mp4")
-    storage.create_once("s3://raw/costs/walk.mp4", data)
-    assert sum(len(batch) for batch in iter_frames("s3://raw/costs/walk.mp4", size=(24, 32))) == 24 * FRAMES
-    requests, cost = fetched(tap, "s3://raw/costs/walk.mp4")
+    uri = stored("walk.mp4", data).uri
+    assert sum(len(batch) for batch in iter_frames(uri, size=(24, 32))) == 24 * FRAMES
+    requests, cost = fetched(tap, uri)
     assert requests <= 6 and cost <= len(data) + 64 * KIB
 
 
@@ -137,9 +131,7 @@ def test_small_object_is_fetched_whole_in_one_request(tap: Tap, s3_server: str, 
     """Where the whole of it is decoded; decord takes its small frames of VP9."""
     noise = np.random.default_rng(0).integers(0, 60, (96, 64, 64, 3), np.uint8)
     data = encode_video(paint(96, 64, 64) // 2 + noise, 24, codec, "mkv", options={"crf": "4"})
-    uri = f"s3://raw/costs/small.{codec}.mkv"
-    storage.delete(uri)
-    storage.create_once(uri, data)
+    uri = stored(f"small.{codec}.mkv", data).uri
     assert len(data) > 256 * KIB
     frames = decode(uri)
     assert frames.decoder == ("decord" if codec == "vp9" else "pyav")
@@ -150,12 +142,10 @@ def test_small_object_is_fetched_whole_in_one_request(tap: Tap, s3_server: str, 
 
 
 def test_object_overwritten_between_two_reads_is_refused_by_the_server(tap: Tap, s3_server: str) -> None:
-    uri = "s3://raw/costs/changing.mkv"
-    storage.delete(uri)
     data = long_video("mkv", 4)
-    first = storage.create_once(uri, data)
+    uri, etag = stored("changing.mkv", data)
     with storage.open_ranged(uri) as file, open_video(file) as reader:
-        storage.swap(uri, first.etag, data[::-1])
+        storage.swap(uri, etag, data[::-1])
         with pytest.raises(StorageError) as caught:
             reader.frames(span_s=(6.0, 7.0))
     assert caught.value.kind is StorageErrorKind.changed
@@ -166,9 +156,8 @@ def test_errors_of_storage_keep_their_kind_and_the_next_source_decodes(tap: Tap,
     with pytest.raises(StorageError) as caught:
         probe("s3://raw/video/nothing.mp4")
     assert caught.value.kind is StorageErrorKind.not_found
-    uri, data = "s3://raw/costs/spoiled.mp4", long_video("mp4", 4)
-    storage.delete(uri)
-    storage.create_once(uri, data)
+    data = long_video("mp4", 4)
+    uri = stored("spoiled.mp4", data).uri
     for spoiled, kind in (("403", StorageErrorKind.access_denied), ("cut", StorageErrorKind.storage)):
         with storage.open_ranged(uri) as file, open_video(file) as reader:
             tap.spoil = repeat(spoiled)

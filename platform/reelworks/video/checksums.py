@@ -4,18 +4,21 @@ FFmpeg and others write them into MKV, and FFmpeg checks none. They see every da
 """
 
 import zlib
+from itertools import islice
 from typing import BinaryIO
 
 from av.packet import Packet
 
 from reelworks.errors import VideoError, VideoErrorKind
+from reelworks.video.ebml import CLUSTER, CRC_32, Element, elements_of, segment_in
 from reelworks.video.sniff import HEAD_BYTES
+from reelworks.video.source import read_at
 
-_SEGMENT = b"\x18\x53\x80\x67"
-_CLUSTER = b"\x1f\x43\xb6\x75"
-_MARK = b"\xbf\x84"
+_MARK = CRC_32 + b"\x84"
 _MARK_BYTES = 6
-_HEADER_BYTES = 12
+_MAX_ELEMENTS = 4096
+"""Before the first cluster: tags, fonts, and what makes room for more."""
+
 _PIECE_BYTES = 1 << 20
 
 
@@ -58,27 +61,22 @@ class ClusterSums:
 
     def _walk(self, position: int) -> bool:
         """Go on to the cluster around `position` and check it."""
-        while True:
-            self._start = self._stop
-            self._file.seek(self._start)
-            header = self._file.read(_HEADER_BYTES)
-            size = size_of_element(header)
-            if size is None:  # where the next element has to begin there is none
-                self._stop = self._file_bytes
-                return True
-            self._stop += sum(size)
+        for element in elements_of(self._file, self._stop):
+            self._start, self._stop = element.start, element.stop
             if self._stop > position:
                 break
+        else:  # where the next element has to begin there is none
+            self._start, self._stop = self._stop, self._file_bytes
+            return True
         if self._stop > self._file_bytes:
             return False  # cut, which is said elsewhere
-        return header[:4] != _CLUSTER or not self._is_whole(self._start + size[0], size[1])
+        return element.name != CLUSTER or not self._is_whole(element)
 
-    def _is_whole(self, start: int, size: int) -> bool:
-        self._file.seek(start)
-        mark = self._file.read(_MARK_BYTES)
+    def _is_whole(self, cluster: Element) -> bool:
+        mark = read_at(self._file, cluster.content, _MARK_BYTES)
         if mark[:2] != _MARK:
             return False
-        left, found = size - _MARK_BYTES, 0
+        left, found = cluster.stop - cluster.content - _MARK_BYTES, 0
         while left > 0:
             piece = self._file.read(min(left, _PIECE_BYTES))
             if not piece:
@@ -91,34 +89,13 @@ class ClusterSums:
         """Offset of the first cluster, where it has a checksum."""
         here = self._file.tell()
         try:
-            self._file.seek(0)
-            head = self._file.read(HEAD_BYTES)
-            at = head.find(_SEGMENT) + len(_SEGMENT)
-            if at < len(_SEGMENT) or at == len(head):
+            segment = segment_in(read_at(self._file, 0, HEAD_BYTES))
+            if segment is None:
                 return None
-            at += length_of(head[at])
-            while True:
-                self._file.seek(at)
-                header = self._file.read(_HEADER_BYTES + _MARK_BYTES)
-                size = size_of_element(header)
-                if size is None:
-                    return None
-                if header[:4] == _CLUSTER:
-                    return at if header[size[0] :].startswith(_MARK) else None
-                at += sum(size)
+            elements = islice(elements_of(self._file, segment[0]), _MAX_ELEMENTS)
+            first = next((one for one in elements if one.name == CLUSTER), None)
+            if first is None or read_at(self._file, first.content, len(_MARK)) != _MARK:
+                return None
+            return first.start
         finally:
             self._file.seek(here)
-
-
-def length_of(first_byte: int) -> int:
-    return 9 - first_byte.bit_length()
-
-
-def size_of_element(header: bytes) -> tuple[int, int] | None:
-    """(bytes of id and size, bytes of content) of an element; None for none, or of unknown size as in live streams."""
-    at = length_of(header[0]) if header else 0
-    if not 1 <= at <= 4 or at >= len(header) or not header[at]:
-        return None
-    length = length_of(header[at])
-    value = int.from_bytes(header[at : at + length], "big") & ((1 << 7 * length) - 1)
-    return None if value == (1 << 7 * length) - 1 else (at + length, value)

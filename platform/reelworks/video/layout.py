@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from typing import BinaryIO, Protocol, runtime_checkable
 
 from reelworks.errors import VideoError
+from reelworks.video.boxes import find_moov
+from reelworks.video.ebml import CUES, SEEK_ID, SEEK_POSITION, segment_in, size_at
 from reelworks.video.sniff import HEAD_BYTES, sniff
+from reelworks.video.source import read_at
 
-_MAX_BOXES = 16
-"""Top-level boxes that are looked at on the way to the index; each may cost a request."""
+_MAX_CHUNKS = 16
+"""Of an AVI that are looked at on the way to its pictures; each may cost a request."""
 
 _FIRST_PACKETS_BYTES = 128 * 2**10
 """Behind an index: what FFmpeg looks at before it names a stream's rate and size."""
@@ -34,8 +37,7 @@ _INDEX_BYTES_A_REQUEST = 8 * 2**20
 _MKV_MAX_BYTES, _MKV_MAX_REQUESTS = 2**20, 4
 """Matroska has no index of its first packets; with its clock of a millisecond FFmpeg looks at up to forty of them."""
 
-_SEGMENT = b"\x18\x53\x80\x67"
-_CUES_SEEK = b"\x53\xab\x84\x1c\x53\xbb\x6b\x53\xac"
+_CUES_SEEK = SEEK_ID + b"\x84" + CUES + SEEK_POSITION
 
 
 @runtime_checkable
@@ -107,8 +109,7 @@ def plan_opening(file: BinaryIO, file_bytes: int) -> Opening | None:
     """
     if isinstance(file, Remote):
         file.expect(0, _FIRST_REQUEST_BYTES)
-    file.seek(0)
-    head = file.read(HEAD_BYTES)
+    head = read_at(file, 0, HEAD_BYTES)
     try:
         demuxer = sniff(head)
     except VideoError:
@@ -122,30 +123,11 @@ def plan_opening(file: BinaryIO, file_bytes: int) -> Opening | None:
     return opening
 
 
-def find_moov(file: BinaryIO, file_bytes: int) -> tuple[int, int] | None:
-    """(start, stop) of the index of an ISO base media file (ISO/IEC 14496-12, 4.2 and 8.2.1)."""
-    at = 0
-    for _ in range(_MAX_BOXES):
-        file.seek(at)
-        header = file.read(16)
-        if len(header) < 16:
-            return None
-        size = struct.unpack_from(">I", header)[0]
-        if size == 1:
-            size = struct.unpack_from(">Q", header, 8)[0]
-        if size < 8 or at + size > file_bytes:
-            return None
-        if header[4:8] == b"moov":
-            return at, at + size
-        at += size
-    return None
-
-
 def _plan_mov(file: BinaryIO, file_bytes: int) -> Opening | None:
-    index = find_moov(file, file_bytes)
-    if index is None:
+    moov = find_moov(file, file_bytes)
+    if moov is None:
         return None
-    start, stop = index
+    start, stop = moov.start, moov.stop
     parts: tuple[tuple[int, int], ...]
     if start <= _FIRST_PACKETS_BYTES:
         parts = ((0, min(stop + _FIRST_PACKETS_BYTES, file_bytes)),)
@@ -168,23 +150,20 @@ def _plan_matroska(head: bytes, file_bytes: int) -> Opening:
 def avi_parts(file: BinaryIO, file_bytes: int) -> list[tuple[int, int]]:
     """(start, stop) of an AVI's header and its indexes: those that an OpenDML header names (AVI M-JPEG DML, 1996, 5.0),
     else what follows the pictures. Empty for other containers."""
-    file.seek(0)
-    head = file.read(12)
+    head = read_at(file, 0, 12)
     if len(head) < 12 or head[:4] != b"RIFF" or head[8:] != b"AVI ":
         return []
     stop = min(8 + struct.unpack_from("<I", head, 4)[0], file_bytes)
     at = 12
-    for _ in range(_MAX_BOXES):
-        file.seek(at)
-        header = file.read(12)
+    for _ in range(_MAX_CHUNKS):
+        header = read_at(file, at, 12)
         if len(header) < 12:
             break
         size = struct.unpack_from("<I", header, 4)[0]
         if header[8:] == b"movi":
             index = (at + 8 + size, stop)
-            file.seek(0)
-            indexes = _opendml_indexes(file.read(min(at, _FIRST_REQUEST_BYTES))) or [index] * (index[0] < stop)
-            return [(0, _FIRST_REQUEST_BYTES), *indexes]
+            indexes = _opendml_indexes(read_at(file, 0, min(at, _FIRST_REQUEST_BYTES)))
+            return [(0, _FIRST_REQUEST_BYTES), *(indexes or [index] * (index[0] < stop))]
         at += 8 + size + size % 2
     return []
 
@@ -194,20 +173,23 @@ def _opendml_indexes(head: bytes) -> list[tuple[int, int]]:
     parts = []
     at = head.find(b"indx")
     while at >= 0 and at + 32 <= len(head):
-        words, _, kind, count = struct.unpack_from("<HBBI", head, at + 8)
+        chunk_bytes, words, _, kind, count = struct.unpack_from("<IHBBI", head, at + 4)
+        behind = at + 4
         if words == 4 and kind == 0:  # an index of indexes
-            for entry in range(at + 32, min(at + 32 + 16 * count, len(head) - 15), 16):
+            # Not beyond its chunk: what claims to be one inside another would name the same places again and again.
+            behind = max(behind, min(at + 32 + 16 * count, at + 8 + chunk_bytes, len(head)))
+            for entry in range(at + 32, behind - 15, 16):
                 start, size = struct.unpack_from("<QI", head, entry)
                 parts.append((start, start + size))
-        at = head.find(b"indx", at + 4)
+        at = head.find(b"indx", behind)
     return parts
 
 
 def _find_cues(head: bytes) -> int | None:
     """Offset of the cues as the segment's table of contents (RFC 9559, section 5.1.1) says it."""
-    segment, entry = head.find(_SEGMENT) + len(_SEGMENT), head.find(_CUES_SEEK) + len(_CUES_SEEK)
-    if segment < len(_SEGMENT) or entry < len(_CUES_SEEK) or entry >= len(head):
+    segment, entry = segment_in(head), head.find(_CUES_SEEK)
+    size = size_at(head, entry + len(_CUES_SEEK)) if entry >= 0 else None
+    if segment is None or size is None:
         return None
-    data_at = segment + 9 - head[segment].bit_length()
-    length = head[entry] & 0x7F
-    return data_at + int.from_bytes(head[entry + 1 : entry + 1 + length], "big") if length <= 8 else None
+    at, length = size
+    return segment[0] + int.from_bytes(head[at : at + length], "big") if length is not None and length <= 8 else None

@@ -25,6 +25,19 @@ def open_source(source: Source) -> tuple[BinaryIO, bool]:
     return source, False
 
 
+def read_at(file: BinaryIO, at: int, size: int) -> bytes:
+    """Up to `size` bytes from a place on; fewer only where the file ends.
+
+    One read of a file whose bytes cost requests gives what is at hand, so it takes several.
+    """
+    file.seek(at)
+    pieces = []
+    while size > 0 and (piece := file.read(size)):
+        pieces.append(piece)
+        size -= len(piece)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
 def size_of(file: BinaryIO) -> int:
     """Bytes of a seekable file; its position is 0 afterwards."""
     size = file.seek(0, os.SEEK_END)

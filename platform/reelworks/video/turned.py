@@ -1,14 +1,14 @@
 """How the pictures of an MP4 look by its header alone, where the first frame costs too much to look at it."""
 
 import struct
-from collections.abc import Iterator
 from typing import BinaryIO
 
 from av.video.stream import VideoStream
 
 from reelworks.errors import VideoError, VideoErrorKind
+from reelworks.video.boxes import boxes_in, find_moov
 from reelworks.video.frames import Orientation, Picture, orientation_by
-from reelworks.video.layout import find_moov
+from reelworks.video.source import read_at
 
 _MATRIX_AT = {b"mvhd": (36, 48), b"tkhd": (40, 52)}
 """Where the matrix of a header stands in its versions 0 and 1 (ISO/IEC 14496-12 8.2.2 and 8.3.2)."""
@@ -18,9 +18,10 @@ _ONE = 1 << 16
 
 def picture_in_header(stream: VideoStream, file: BinaryIO, file_bytes: int) -> Picture:
     """What the stream's first frame would tell. Raises VideoError where no header does, as in other containers."""
-    context, index = stream.codec_context, find_moov(file, file_bytes)
+    context, moov = stream.codec_context, find_moov(file, file_bytes)
     try:
-        orientation = None if index is None else _orientation_in_moov(_read(file, *index), stream.id)
+        content = read_at(file, moov.content, moov.stop - moov.content) if moov else b""
+        orientation = _orientation_in(content, stream.id)
     except (IndexError, struct.error):  # a header shorter than it has to be
         orientation = None
     if orientation is None or not context.width or not context.height:
@@ -28,14 +29,14 @@ def picture_in_header(stream: VideoStream, file: BinaryIO, file_bytes: int) -> P
     return Picture(context.width, context.height, context.colorspace, orientation, None)
 
 
-def _orientation_in_moov(moov: bytes, track: int) -> Orientation | None:
+def _orientation_in(moov: bytes, track: int) -> Orientation | None:
     """The track's matrix times the movie's, as FFmpeg multiplies them."""
     movie = (_ONE, 0, 0, _ONE)
     found = None
-    for kind, start, stop in _boxes(moov, 8, len(moov)):
+    for kind, _, start, stop in boxes_in(moov, 0, len(moov)):
         if kind == b"mvhd":
             movie = _matrix(kind, moov[start:stop])
-        for inner, first, last in _boxes(moov, start, stop) if kind == b"trak" else ():
+        for inner, _, first, last in boxes_in(moov, start, stop) if kind == b"trak" else ():
             content = moov[first:last]
             if inner == b"tkhd" and struct.unpack_from(">I", content, _TRACK_AT[content[0] == 1])[0] == track:
                 found = _matrix(inner, content)
@@ -48,22 +49,3 @@ def _orientation_in_moov(moov: bytes, track: int) -> Orientation | None:
 def _matrix(kind: bytes, content: bytes) -> tuple[int, int, int, int]:
     a, b, _, c, d = struct.unpack_from(">5i", content, _MATRIX_AT[kind][content[0] == 1])
     return a, b, c, d
-
-
-def _boxes(data: bytes, start: int, stop: int) -> Iterator[tuple[bytes, int, int]]:
-    """(kind, start, stop) of the content of each box between two places; FFmpeg has read them all before."""
-    while start + 8 <= stop:
-        size, kind = struct.unpack_from(">I4s", data, start)
-        if not 8 <= size <= stop - start:
-            return
-        yield kind, start + 8, start + size
-        start += size
-
-
-def _read(file: BinaryIO, start: int, stop: int) -> bytes:
-    file.seek(start)
-    pieces = []
-    while start < stop and (piece := file.read(stop - start)):
-        pieces.append(piece)
-        start += len(piece)
-    return b"".join(pieces)
