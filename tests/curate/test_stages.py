@@ -13,8 +13,7 @@ import torch
 from reelworks import storage
 from reelworks.curate.chunk import Chunk, from_table, to_table
 from reelworks.curate.clips import ClipSpec, clips_of_source
-from reelworks.curate.index import find_index
-from reelworks.curate.plan import SCORER_VERSION, STAGE_VERSION, Plan, make_plan, stage_fingerprints
+from reelworks.curate.plan import SCORER_VERSION, Plan, make_plan, stage_fingerprints
 from reelworks.curate.quarantine import list_quarantine
 from reelworks.curate.show import show
 from reelworks.curate.snapshot import read_snapshot
@@ -237,46 +236,6 @@ def test_chunks_survive_the_way_through_a_block(world: str, models: dict[str, st
     chunks = run_stages(plan)
     again = from_table(to_table(chunks))
     assert [vars(chunk) for chunk in again] == [vars(chunk) for chunk in chunks]
-
-
-GOLDEN_INDEX = {
-    "state": "clips",
-    "shots": 2,
-    "width": 48,
-    "height": 32,
-    "fps": 24.0,
-    "time_base": "1/1000",
-    "chunks": [
-        [
-            {"start_s": 0.0, "end_s": 1.25, "num_frames": 30, "first_pts": 0, "last_pts": 1208},
-            {"start_s": 1.25, "end_s": 3.1246666666666667, "num_frames": 45, "first_pts": 1250, "last_pts": 3083},
-        ]
-    ],
-}
-
-
-def test_the_index_of_a_fixed_video_changes_only_with_its_stage_version(prefix: str, models: dict[str, str]) -> None:
-    rng = np.random.default_rng(0)
-    shots = [rng.integers(low, low + 60, (1, 32, 48, 3)).repeat(count, 0) for low, count in ((0, 30), (180, 45))]
-    media = encode_video(np.concatenate(shots).astype(np.uint8), 24.0, "ffv1", "mkv")
-    storage.create_once(f"{prefix}/raw/a.mkv", media)
-    plan = make_plan(recipe_for(f"{prefix}/data", f"{prefix}/raw/", models))
-    (source,) = list_sources(plan.recipe.sources)
-    assert STAGE_VERSION["index"] == 6
-    assert find_index(Chunk(source, []), plan) == GOLDEN_INDEX
-
-
-def test_the_index_says_where_key_frames_lie_only_where_the_container_does_not(
-    prefix: str, models: dict[str, str]
-) -> None:
-    frames = np.random.default_rng(0).integers(0, 256, (48, 32, 48, 3)).astype(np.uint8)
-    for name in ("a.avi", "b.mkv"):
-        storage.create_once(f"{prefix}/raw/{name}", encode_video(frames, 24.0, "ffv1", name[2:], options={"g": "12"}))
-    shots = {"detector": "fixed", "max_clip_s": 0.75, "min_clip_s": 0.25}
-    plan = make_plan(recipe_for(f"{prefix}/data", f"{prefix}/raw/", models, clips={"shots": shots}))
-    avi, mkv = (find_index(Chunk(source, []), plan)["chunks"] for source in list_sources(plan.recipe.sources))
-    assert [span["place"][:2] for run in avi for span in run] == [(0, 0), (12, 12), (24, 24)]
-    assert not any("place" in span for run in mkv for span in run)
 
 
 def test_nothing_is_committed_where_no_source_is_usable(prefix: str, models: dict[str, str], tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from reelworks.video.stream import FrameStream, Timed
 from tests.storage.tap import Tap
 from tests.video.long import FRAMES, long_stream
 from tests.video.painted import paint, read_numbers
+from tests.video.stored import stored
 
 FPS, SECONDS = 24, 30
 
@@ -25,12 +26,6 @@ def film(codec: str, container: str, first: int = 0) -> bytes:
     frames = np.concatenate([paint(FPS, 96, 128, first + FPS * second) // 2 + noise for second in range(SECONDS)])
     options = {"preset": "ultrafast", "crf": "20"} if codec == "h264" else {}
     return encode_video(frames, FPS, codec, container, options={"g": "12", "bf": "2", **options})
-
-
-def stored(name: str, data: bytes) -> tuple[str, str]:
-    uri = f"s3://raw/costs/{name}"
-    storage.delete(uri)
-    return uri, storage.create_once(uri, data).etag
 
 
 @pytest.mark.parametrize(("codec", "container"), [("h264", "flv"), ("mpeg2video", "mpg"), ("h264", "avi")])

@@ -18,6 +18,7 @@ from reelworks.video.reader import Reader
 from tests.storage.tap import Tap
 from tests.video.long import FRAMES, clip_bytes, long_stream, long_video
 from tests.video.painted import paint, read_numbers
+from tests.video.stored import stored
 
 FPS, SECONDS, GOP = 24, 20, 12
 NO_CUTS = {"g": str(GOP), "bf": "2", "sc_threshold": "1000000000"}
@@ -139,9 +140,7 @@ def test_late_clips_and_sparse_frames_cost_what_they_must(tap: Tap, s3_server: s
         data = long_video("avi", repeats, codec=codec)
     else:
         data = long_stream(codec, container, repeats, 240, 320)
-    uri = f"s3://raw/costs/places.{container}"
-    storage.delete(uri)
-    storage.create_once(uri, data)
+    uri = stored(f"places.{container}", data).uri
     places = noted(data)
     with storage.open_ranged(uri) as file, open_video(file) as reader:
         start_s, base_s = reader.probe.start_s, float(reader.probe.time_base)
