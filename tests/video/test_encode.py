@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 
@@ -52,3 +54,9 @@ def test_colours_come_back(codec: str) -> None:
 def test_what_can_not_be_encoded_is_named(frames: np.ndarray, codec: str, container: str, named: str) -> None:
     with pytest.raises(ValueError, match=named):
         encode_video(frames, 12, codec, container)
+
+
+def test_no_encoder_changes_the_priority_of_this_process() -> None:
+    before = os.sched_getscheduler(0)
+    assert encode_video(paint(2, 64, 64), 24, "av1", "mp4")
+    assert os.sched_getscheduler(0) == before

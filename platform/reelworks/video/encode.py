@@ -1,7 +1,9 @@
 """Frames to a video file in memory. Frames are uint8 (T, H, W, 3), RGB."""
 
 import io
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -80,7 +82,10 @@ def encode_video(
     out = io.BytesIO()
     file_options = {"movflags": "+faststart"} if muxer in ("mp4", "mov") else {}
     every_option = file_options | dict(muxer_options or {})
-    with av.open(out, "w", format=muxer, options=every_option, io_open=lambda *_: _SecondView(out)) as file:
+    with (
+        _own_priority(),
+        av.open(out, "w", format=muxer, options=every_option, io_open=lambda *_: _SecondView(out)) as file,
+    ):
         stream = file.add_stream(encoder.name, rate=rate)
         assert isinstance(stream, VideoStream)
         context = stream.codec_context
@@ -102,6 +107,17 @@ def encode_video(
             file.mux(stream.encode(frame))
         file.mux(stream.encode(None))
     return out.getvalue()
+
+
+@contextmanager
+def _own_priority() -> Iterator[None]:
+    """Give this thread back its scheduling: as root, SVT-AV1 makes it a real-time one, and whatever it starts later
+    with it, so that nothing else on the machine gets a turn."""
+    policy, parameter = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, parameter)
 
 
 class _SecondView:

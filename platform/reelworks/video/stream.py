@@ -17,11 +17,12 @@ from reelworks.video.container import choose_stream, decoder_errors, open_contai
 from reelworks.video.decoder import Decoder, whole_packets
 from reelworks.video.extent import boxes_run_out, is_short
 from reelworks.video.frames import Picture, picture_of
+from reelworks.video.gaps import continued_time, own_times
 from reelworks.video.index import Index, announce, check_limits, read_index
 from reelworks.video.layout import Remote, withheld
 from reelworks.video.limits import Limits
 from reelworks.video.places import Marks, Place, frames_from, packets_from
-from reelworks.video.slots import Slots, continued_time, timed_once
+from reelworks.video.slots import Slots
 from reelworks.video.sniff import HEAD_BYTES, sniff
 from reelworks.video.source import size_of
 from reelworks.video.tracks import states_rates
@@ -106,7 +107,7 @@ class FrameStream:
 
     def rate(self) -> Fraction:
         """Mean frames a second by the header, or by the first frames where the header has only its clock's rate."""
-        rate = self.stream.average_rate or self.stream.guessed_rate or Fraction(0)
+        rate = self._told_rate
         if rate <= _PLAUSIBLE_FPS or self.index.shown is not None or self._fresh is None:
             return rate
         peeked, rest = list[Timed](), self._fresh
@@ -118,6 +119,19 @@ class FrameStream:
         self._fresh = chain(peeked, rest)
         ticks = peeked[-1][0] - peeked[0][0]
         return (len(peeked) - 1) / (ticks * self.time_base) if ticks else rate
+
+    @property
+    def _told_rate(self) -> Fraction:
+        """The rate by the container, the stream's own header, or FFmpeg's guess, which may count fields."""
+        stated = Fraction(self.stream.codec_context.framerate or 0)
+        if not 1 <= stated <= _PLAUSIBLE_FPS:
+            stated = Fraction(0)
+        return self.stream.average_rate or stated or self.stream.guessed_rate or Fraction(0)
+
+    @property
+    def _step(self) -> Fraction:
+        """The usual distance of two frames, in ticks."""
+        return 1 / ((self._told_rate or Fraction(25)) * self.time_base)
 
     def packet_times(self) -> list[int | None]:
         """Presentation times of all frames, in decoding order, from the packets alone."""
@@ -204,14 +218,15 @@ class FrameStream:
         if self.demuxer == "avi":
             self._slots = Slots() if place is None else Slots(place.pts)
         packets = whole_packets(self.container.demux(self.stream), self.demuxer)
+        if place is not None:
+            with self._typed_errors():
+                packets = packets_from(packets, place, self.demuxer)
         if self.demuxer == "mpeg":
-            packets = timed_once(packets)
+            packets = own_times(packets, self._step)
         if place is None:
             yield from self._frames_of(packets, Marks(self.stream, self.demuxer, self.index.shown is not None))
-            return
-        with self._typed_errors():
-            packets = packets_from(packets, place, self.demuxer)
-        yield from frames_from(self._frames_of(packets, None), place)
+        else:
+            yield from frames_from(self._frames_of(packets, None), place)
 
     def _frames_of(self, packets: Iterator[Packet], marks: Marks | None) -> Iterator[VideoFrame]:
         fruitless = 0
@@ -228,7 +243,7 @@ class FrameStream:
                 frames = self._decoder.decode(None if self._draining else packet)
             self._turned = self._decoder.turned
             if self._slots is not None:
-                self._slots.add(packet)
+                self._slots.add(packet, len(frames))
             fruitless = 0 if frames else fruitless + 1
             if fruitless > _FRUITLESS_PACKETS + self.index.leading + self.index.hidden:
                 raise VideoError(VideoErrorKind.corrupt, f"{fruitless} packets in a row give no frame.", 0)
@@ -283,6 +298,8 @@ class FrameStream:
         slot = self._slots.take() if self._slots is not None else None
         if slot is not None:
             return slot
+        if last is None:
+            return self.start if frame.pts is None else int(frame.pts)
         if frame.pts is None or self.demuxer == "mpeg":
-            return continued_time(self.stream, frame.pts, last)
+            return continued_time(frame.pts, last, self._step)
         return int(frame.pts)
