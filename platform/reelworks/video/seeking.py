@@ -86,7 +86,7 @@ class Jumps:
             yield first
             yield from frames
         except VideoError as error:
-            if error.kind is VideoErrorKind.truncated:
+            if error.kind is VideoErrorKind.truncated and self._stream.draining:
                 raise
             raise Unproven from error  # of a file that was seen whole: the jump went wrong
 

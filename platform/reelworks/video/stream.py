@@ -13,6 +13,7 @@ from av.video.frame import VideoFrame
 
 from reelworks.errors import VideoError, VideoErrorKind
 from reelworks.video.checksums import ClusterSums
+from reelworks.video.configuration import Configuration
 from reelworks.video.container import choose_stream, decoder_errors, open_container
 from reelworks.video.decoder import Decoder, whole_packets
 from reelworks.video.extent import boxes_run_out, is_short
@@ -20,7 +21,7 @@ from reelworks.video.frames import Picture, picture_of
 from reelworks.video.index import Index, announce, check_limits, read_index
 from reelworks.video.layout import Remote, withheld
 from reelworks.video.limits import Limits
-from reelworks.video.places import Marks, Place, frames_from, packets_from
+from reelworks.video.places import NOTED, Marks, Place, Unproven, frames_from, packets_from
 from reelworks.video.slots import Slots, continued_time, timed_once
 from reelworks.video.sniff import HEAD_BYTES, sniff
 from reelworks.video.source import size_of
@@ -60,7 +61,7 @@ class FrameStream:
         self._fresh: Iterator[Timed] | None = None
         self._size: tuple[int, int] | None = None
         self._slots: Slots | None = None
-        self._draining = self.sought = False
+        self.draining = self.sought = False
         self.cut = self._cut_by_header = self.index.truncated or short
         checked = self.demuxer == "matroska" and not isinstance(file, Remote)  # a range has no whole clusters
         self.sums = ClusterSums(file if checked else None, self.file_bytes)
@@ -75,7 +76,10 @@ class FrameStream:
             if header and self.demuxer == "mov" and boxes_run_out(self._file, self.file_bytes):
                 raise VideoError(VideoErrorKind.truncated, "The file ends before its index (moov).", 0) from error
             raise
-        self._decoder = Decoder(self.stream.codec_context, {"max_pixels": str(self.limits.max_pixels)}, self._turned)
+        context = self.stream.codec_context
+        self._decoder = Decoder(context, {"max_pixels": str(self.limits.max_pixels)}, self._turned)
+        self._configuration = Configuration(context.codec.canonical_name, context.extradata)
+        self._spoilt = False  # by damage: some of what a decoder met it keeps over a seek
 
     def close(self) -> None:
         self._fresh = None
@@ -138,6 +142,7 @@ class FrameStream:
     def after_seek(self, target: int, until: int) -> Iterator[Timed]:
         """Frames from the key frame on that the container's index has before a time; `until` another one is read."""
         self._fresh, self.sought = None, True
+        self._renew()
         announce(self._file, self.stream, self.demuxer, target, until)
         with decoder_errors("Seeking failed", VideoErrorKind.corrupt):
             self.container.seek(target, stream=self.stream, backward=True)
@@ -151,6 +156,7 @@ class FrameStream:
     def after_jump(self, place: Place, until: int) -> Iterator[Timed]:
         """Frames from a key frame on that `place_of` has told of. Raises Unproven, here or with the first of them."""
         self._fresh = None
+        self._renew()
         announce(self._file, self.stream, self.demuxer, place.stamp, until)
         with decoder_errors("Seeking failed", VideoErrorKind.corrupt):
             if self.demuxer == "avi":  # counts from where its index says, not from where it stands
@@ -174,9 +180,17 @@ class FrameStream:
         """The time of the first frame, as the header says it."""
         return self.stream.start_time or 0
 
+    def _renew(self) -> None:
+        """Replace a spoilt decoder by one that has seen what every decoder of the file has: its first frame."""
+        if self._spoilt:
+            self.container.close()
+            self._open()
+            next(self._checked(), None)
+
     def _restart(self) -> None:
         """Stand at the first packet again."""
         if self.demuxer == "mov" and self.index.shown is not None and len(self.stream.index_entries):
+            self._renew()
             with decoder_errors("Seeking failed", VideoErrorKind.corrupt):
                 self.container.seek(self.stream.index_entries[0].timestamp, stream=self.stream, backward=True)
             self._decoder.restart()
@@ -187,8 +201,12 @@ class FrameStream:
     def _checked(self, whole: bool = True, place: Place | None = None) -> Iterator[Timed]:
         """Frames to the end; raises there where the file is cut, or `whole` and fewer than the index names."""
         count = 0
-        for count, timed in enumerate(self._ordered(self._decoded(place)), start=1):  # noqa: B007
-            yield timed
+        try:
+            for count, timed in enumerate(self._ordered(self._decoded(place), place is not None), start=1):  # noqa: B007
+                yield timed
+        except VideoError:
+            self._spoilt = True
+            raise
         if self.cut:
             total = f" of {self.index.shown}" if self.index.shown is not None else ""
             after = f", after {count}{total} frames" if whole else ""
@@ -199,7 +217,8 @@ class FrameStream:
 
     def _decoded(self, place: Place | None) -> Iterator[VideoFrame]:
         """Frames as the decoder gives them, from a place that was jumped to; ends where the file is cut."""
-        self._draining = False
+        self.draining = False
+        self.cut = self._cut_by_header
         self._slots = None
         if self.demuxer == "avi":
             self._slots = Slots() if place is None else Slots(place.pts)
@@ -215,17 +234,21 @@ class FrameStream:
 
     def _frames_of(self, packets: Iterator[Packet], marks: Marks | None) -> Iterator[VideoFrame]:
         fruitless = 0
-        while not self._draining:
+        while not self.draining:
             with self._typed_errors():
                 packet = next(packets, None)
                 if packet is None:
                     return
                 if packet.has_sidedata("encryption_info"):
                     raise VideoError(VideoErrorKind.encrypted, "The video stream is encrypted.", 0)
-                if marks is not None:
-                    marks.put(packet)
-                self._draining = not packet.size or self._cut_inside(self.sums.check(packet))
-                frames = self._decoder.decode(None if self._draining else packet)
+                if self.demuxer in NOTED:
+                    sure = self._configuration.admit(packet)
+                    if marks is not None:
+                        marks.put(packet, sure)
+                    elif packet.opaque is not None and not sure:
+                        raise Unproven
+                self.draining = not packet.size or self._cut_inside(self.sums.check(packet))
+                frames = self._decoder.decode(None if self.draining else packet)
             self._turned = self._decoder.turned
             if self._slots is not None:
                 self._slots.add(packet)
@@ -253,13 +276,15 @@ class FrameStream:
                 raise VideoError(VideoErrorKind.truncated, f"The file ends early. {error.message}") from error
             raise
 
-    def _ordered(self, frames: Iterator[VideoFrame]) -> Iterator[Timed]:
-        """Frames with strictly increasing timestamps and one size. Raises VideoError."""
+    def _ordered(self, frames: Iterator[VideoFrame], jumped: bool) -> Iterator[Timed]:
+        """Frames with strictly increasing timestamps and one size. Raises VideoError, and Unproven if `jumped`."""
         last: int | None = None
         steps: deque[int] = deque(maxlen=_USUAL_STEPS)
         for frame in frames:
             pts = self._timestamp(frame, last)
-            if self._draining and self.cut and steps and last is not None and 2 * (pts - last) > 3 * median(steps):
+            if jumped and self.draining and self.cut and len(steps) < _USUAL_STEPS:
+                raise Unproven  # the usual distance by which a walk judges these may be another one
+            if self.draining and self.cut and steps and last is not None and 2 * (pts - last) > 3 * median(steps):
                 return  # the frames shown in between were lost with the end of the file: the good prefix ends here
             if frame.is_corrupt:
                 at_s = float(pts * self.time_base)
