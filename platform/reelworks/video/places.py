@@ -19,6 +19,8 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from reelworks.video.configuration import Configuration
+
 NOTED = ("mpegts", "mpeg", "flv", "avi", "ivf")
 """Containers without an index of key frames by time. (Stills, GIF and APNG are read from the start.)"""
 
@@ -61,26 +63,34 @@ def place_before(places: Sequence[Place], target: int) -> Place | None:
 
 
 class Marks:
-    """Marks on the packets of key frames, which the decoder hands on to their frames, from the start of a file on."""
+    """Marks on the packets of key frames, which the decoder hands on to their frames."""
 
-    def __init__(self, stream: VideoStream, demuxer: str, indexed: bool):
+    def __init__(self, stream: VideoStream, demuxer: str, indexed: bool, configuration: Configuration):
         """`indexed`: the container names all its frames, which a jump in AVI needs."""
-        self._demuxer = demuxer
+        self._demuxer, self._configuration = demuxer, configuration
         # The palette of an AVI may change anywhere.
         palette = stream.codec_context.pix_fmt == "pal8"
-        self._possible = demuxer in NOTED and (indexed or demuxer != "avi") and not palette
+        self._possible = (indexed or demuxer != "avi") and not palette
         self._before: deque[int] = deque(maxlen=_BEFORE)  # where the packets before the current one began
 
-    def put(self, packet: Packet, sure: bool) -> None:
-        """Mark a packet in which decoding can begin; `sure` as `Configuration.admit` says it."""
-        if not self._possible or not packet.size:
+    def put(self, packet: Packet, jumped: bool) -> None:
+        """Mark a packet that is about to be decoded, where decoding can begin in it.
+
+        `jumped`: the one that is marked already has been jumped to. Raises Unproven where it can't be decoded alone.
+        """
+        if self._demuxer not in NOTED or not packet.size:
+            return
+        sure = self._configuration.admit(packet)
+        if jumped:
+            if packet.opaque is not None and not sure:
+                raise Unproven
             return
         pos = packet.pos
         if self._demuxer in _SHARED:
             pos = self._before[0] if self._before else pos
             self._before.extend([] if packet.pos is None else [packet.pos])
         stamp = stamp_of(packet, self._demuxer)
-        if packet.is_keyframe and stamp is not None and pos is not None and sure:
+        if packet.is_keyframe and stamp is not None and pos is not None and sure and self._possible:
             packet.opaque = (stamp, pos, packet.size)
 
 

@@ -21,7 +21,7 @@ from reelworks.video.frames import Picture, picture_of
 from reelworks.video.index import Index, announce, check_limits, read_index
 from reelworks.video.layout import Remote, withheld
 from reelworks.video.limits import Limits
-from reelworks.video.places import NOTED, Marks, Place, Unproven, frames_from, packets_from
+from reelworks.video.places import Marks, Place, Unproven, frames_from, packets_from
 from reelworks.video.slots import Slots, continued_time, timed_once
 from reelworks.video.sniff import HEAD_BYTES, sniff
 from reelworks.video.source import size_of
@@ -141,7 +141,7 @@ class FrameStream:
 
     def after_seek(self, target: int, until: int) -> Iterator[Timed]:
         """Frames from the key frame on that the container's index has before a time; `until` another one is read."""
-        self._fresh, self.sought = None, True
+        self.sought = True
         self._renew()
         announce(self._file, self.stream, self.demuxer, target, until)
         with decoder_errors("Seeking failed", VideoErrorKind.corrupt):
@@ -155,7 +155,6 @@ class FrameStream:
 
     def after_jump(self, place: Place, until: int) -> Iterator[Timed]:
         """Frames from a key frame on that `place_of` has told of. Raises Unproven, here or with the first of them."""
-        self._fresh = None
         self._renew()
         announce(self._file, self.stream, self.demuxer, place.stamp, until)
         with decoder_errors("Seeking failed", VideoErrorKind.corrupt):
@@ -175,13 +174,9 @@ class FrameStream:
         stamp, pos, size = cast("tuple[int, int, int]", frame.opaque)
         return Place(pts, stamp, pos, size)
 
-    @property
-    def start(self) -> int:
-        """The time of the first frame, as the header says it."""
-        return self.stream.start_time or 0
-
     def _renew(self) -> None:
-        """Replace a spoilt decoder by one that has seen what every decoder of the file has: its first frame."""
+        """Before a seek: replace a spoilt decoder by one that has seen what each of the file has, its first frame."""
+        self._fresh = None
         if self._spoilt:
             self.container.close()
             self._open()
@@ -219,20 +214,19 @@ class FrameStream:
         """Frames as the decoder gives them, from a place that was jumped to; ends where the file is cut."""
         self.draining = False
         self.cut = self._cut_by_header
-        self._slots = None
-        if self.demuxer == "avi":
-            self._slots = Slots() if place is None else Slots(place.pts)
+        self._slots = Slots(place.pts if place else None) if self.demuxer == "avi" else None
         packets = whole_packets(self.container.demux(self.stream), self.demuxer)
         if self.demuxer == "mpeg":
             packets = timed_once(packets)
         if place is None:
-            yield from self._frames_of(packets, Marks(self.stream, self.demuxer, self.index.shown is not None))
+            yield from self._frames_of(packets, jumped=False)
             return
         with self._typed_errors():
             packets = packets_from(packets, place, self.demuxer)
-        yield from frames_from(self._frames_of(packets, None), place)
+        yield from frames_from(self._frames_of(packets, jumped=True), place)
 
-    def _frames_of(self, packets: Iterator[Packet], marks: Marks | None) -> Iterator[VideoFrame]:
+    def _frames_of(self, packets: Iterator[Packet], jumped: bool) -> Iterator[VideoFrame]:
+        marks = Marks(self.stream, self.demuxer, self.index.shown is not None, self._configuration)
         fruitless = 0
         while not self.draining:
             with self._typed_errors():
@@ -241,12 +235,7 @@ class FrameStream:
                     return
                 if packet.has_sidedata("encryption_info"):
                     raise VideoError(VideoErrorKind.encrypted, "The video stream is encrypted.", 0)
-                if self.demuxer in NOTED:
-                    sure = self._configuration.admit(packet)
-                    if marks is not None:
-                        marks.put(packet, sure)
-                    elif packet.opaque is not None and not sure:
-                        raise Unproven
+                marks.put(packet, jumped)
                 self.draining = not packet.size or self._cut_inside(self.sums.check(packet))
                 frames = self._decoder.decode(None if self.draining else packet)
             self._turned = self._decoder.turned
@@ -289,17 +278,14 @@ class FrameStream:
             if frame.is_corrupt:
                 at_s = float(pts * self.time_base)
                 raise VideoError(VideoErrorKind.corrupt, f"The frame at {at_s:.3f} s is damaged.")
-            if self._size is None:
-                self._size = (frame.width, frame.height)
+            self._size = self._size or (frame.width, frame.height)
             if (frame.width, frame.height) != self._size:
                 change = f"from {self._size[0]}x{self._size[1]} to {frame.width}x{frame.height}"
                 raise VideoError(VideoErrorKind.resolution_change, f"The picture's size changes {change}.")
             if last is not None and pts < last:
                 raise VideoError(VideoErrorKind.corrupt, f"Timestamps go backwards, from {last} to {pts}.")
-            if last is None:
-                yield pts, frame
-            elif pts > last:  # a second frame at the same instant is never seen
-                steps.append(pts - last)
+            if last is None or pts > last:  # a second frame at the same instant is never seen
+                steps.extend([] if last is None else [pts - last])
                 yield pts, frame
             last = pts
 
