@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import signal
 
 import av
 import numpy as np
@@ -180,6 +182,18 @@ def test_a_place_that_is_none_costs_a_walk_and_changes_nothing() -> None:
             found = reader.frames(times_s=walked.pts_s[250:253].tolist(), places=[place])
         assert found.pts.tolist() == walked.pts[250:253].tolist()
         assert np.array_equal(found.frames, walked.frames[250:253])
+
+
+def test_places_are_the_same_where_a_walk_lost_its_child() -> None:
+    data = film("mpegts h264")
+    with open_video(io.BytesIO(data)) as reader:
+        found = []
+        for number, batch in enumerate(reader.batches(size=(24, 32), batch_bytes=40 * 24 * 32 * 3)):
+            found += [Place(*place) for place in batch.places.tolist()]
+            if number == 4:
+                assert reader._child is not None
+                os.kill(reader._child.pid, signal.SIGKILL)
+    assert number > 8 and found == noted(data)
 
 
 def test_damage_behind_a_place_is_told_as_a_walk_tells_it() -> None:
