@@ -6,11 +6,12 @@ from typing import BinaryIO
 
 import av
 import av.error
-from av.container import InputContainer
+from av.container import Flags, InputContainer
 from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
 from reelworks.errors import VideoError, VideoErrorKind
+from reelworks.video.extent import boxes_run_out
 
 CODECS = frozenset(
     "h264 hevc av1 vp8 vp9 mpeg1video mpeg2video mpeg4 msmpeg4v2 msmpeg4v3 h263 flv1 prores dnxhd mjpeg "
@@ -24,6 +25,24 @@ _READ_BYTES = 64 * 1024
 """Size of one read: an S3 file behind it reads ahead itself, and small files come in one call."""
 
 
+def open_stream(file: BinaryIO, demuxer: str, file_bytes: int) -> tuple[InputContainer, VideoStream]:
+    """A file's container, standing at its first packet, and the stream that counts. Raises VideoError."""
+    file.seek(0)
+    try:
+        container = open_container(file, demuxer)
+        stream = choose_stream(container)
+    except VideoError as error:
+        header = error.kind in (VideoErrorKind.corrupt, VideoErrorKind.no_video_stream)
+        if header and demuxer == "mov" and boxes_run_out(file, file_bytes):
+            raise VideoError(VideoErrorKind.truncated, "The file ends before its index (moov).", 0) from error
+        raise
+    if demuxer == "mpeg":  # times that FFmpeg makes up are as wrong as those that it starts from
+        container.flags |= int(Flags.no_fillin.value)
+        with decoder_errors("Seeking failed", VideoErrorKind.corrupt):
+            container.seek(0, stream=stream, unsupported_byte_offset=True)
+    return container, stream
+
+
 def open_container(file: BinaryIO, demuxer: str) -> InputContainer:
     """Open `file` with the named demuxer and no other, without any protocol that could reach a second file.
 
@@ -33,8 +52,6 @@ def open_container(file: BinaryIO, demuxer: str) -> InputContainer:
     if demuxer == "mov":
         # FFmpeg's own repair of edit lists gives the times that a player shows; said here, since all times rest on it.
         options |= {"ignore_editlist": "0", "advanced_editlist": "1"}
-    if demuxer == "mpeg":
-        options |= {"fflags": "nofillin"}  # times that FFmpeg makes up are as wrong as those that it starts from
     with decoder_errors("The header can't be read", VideoErrorKind.corrupt):
         return av.open(file, mode="r", format=demuxer, options=options, buffer_size=_READ_BYTES)
 

@@ -33,6 +33,9 @@ COMPLETE_INDEX = ("mov", "avi")
 """Containers whose index, where there is one, names every frame (Matroska's names a few key frames only)."""
 
 
+PLAUSIBLE_FPS = 240
+"""A rate above it is that of a clock."""
+
 _REORDERED = 4
 """Packets by which decoding order differs from display order in what encoders write."""
 
@@ -60,6 +63,14 @@ def read_index(stream: VideoStream, demuxer: str, file_bytes: int, short: bool) 
     steps = {after.timestamp - before.timestamp for before, after in zip(decodable, decodable[1:], strict=False)}
     uneven = bool(steps) and max(steps) - min(steps) > 1  # one unit of rounding is no variable rate
     return Index(len(decodable) - hidden, present, hidden, leading, uneven)
+
+
+def told_rate(stream: VideoStream) -> Fraction:
+    """Frames a second by the container, the stream's own header, or FFmpeg's guess, which may count fields; else 0."""
+    stated = Fraction(stream.codec_context.framerate or 0)
+    if not 1 <= stated <= PLAUSIBLE_FPS:
+        stated = Fraction(0)
+    return stream.average_rate or stated or stream.guessed_rate or Fraction(0)
 
 
 def reaches(stream: VideoStream, time: int) -> bool:

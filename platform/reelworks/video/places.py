@@ -19,6 +19,8 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from reelworks.video.configuration import Configuration
+
 NOTED = ("mpegts", "mpeg", "flv", "avi", "ivf")
 """Containers without an index of key frames by time. (Stills, GIF and APNG are read from the start.)"""
 
@@ -61,28 +63,34 @@ def place_before(places: Sequence[Place], target: int) -> Place | None:
 
 
 class Marks:
-    """Marks on the packets of key frames, which the decoder hands on to their frames, from the start of a file on."""
+    """Marks on the packets of key frames, which the decoder hands on to their frames."""
 
-    def __init__(self, stream: VideoStream, demuxer: str, indexed: bool):
+    def __init__(self, stream: VideoStream, demuxer: str, indexed: bool, configuration: Configuration):
         """`indexed`: the container names all its frames, which a jump in AVI needs."""
-        context = stream.codec_context
-        self._demuxer, self._extradata = demuxer, context.extradata
+        self._demuxer, self._configuration = demuxer, configuration
         # The palette of an AVI may change anywhere.
-        self._steady = demuxer in NOTED and (indexed or demuxer != "avi") and context.pix_fmt != "pal8"
+        palette = stream.codec_context.pix_fmt == "pal8"
+        self._possible = (indexed or demuxer != "avi") and not palette
         self._before: deque[int] = deque(maxlen=_BEFORE)  # where the packets before the current one began
 
-    def put(self, packet: Packet) -> None:
-        """Mark a packet in which decoding can begin."""
-        if not self._steady or not packet.size:
+    def put(self, packet: Packet, jumped: bool) -> None:
+        """Mark a packet that is about to be decoded, where decoding can begin in it.
+
+        `jumped`: the one that is marked already has been jumped to. Raises Unproven where it can't be decoded alone.
+        """
+        if self._demuxer not in NOTED or not packet.size:
             return
-        if packet.has_sidedata("new_extradata"):
-            self._steady = bytes(packet.get_sidedata("new_extradata")) == self._extradata
+        sure = self._configuration.admit(packet)
+        if jumped:
+            if packet.opaque is not None and not sure:
+                raise Unproven
+            return
         pos = packet.pos
         if self._demuxer in _SHARED:
             pos = self._before[0] if self._before else pos
             self._before.extend([] if packet.pos is None else [packet.pos])
         stamp = stamp_of(packet, self._demuxer)
-        if packet.is_keyframe and stamp is not None and pos is not None and self._steady:
+        if packet.is_keyframe and stamp is not None and pos is not None and sure and self._possible:
             packet.opaque = (stamp, pos, packet.size)
 
 
@@ -95,15 +103,21 @@ def packets_from(packets: Iterator[Packet], place: Place, demuxer: str) -> Itera
     """Those of `packets` from the one of a key frame on, which is marked. Raises Unproven where it doesn't come."""
     for packet in islice(packets, _SOUGHT_PACKETS):
         if packet.is_keyframe and (stamp_of(packet, demuxer), packet.size) == (place.stamp, place.size):
-            packet.opaque = place
+            packet.opaque = Place(*place)  # PyAV knows it by its address, and forgets one that is in use twice
             return chain([packet], packets)
     raise Unproven
 
 
 def frames_from(frames: Iterator[VideoFrame], place: Place) -> Iterator[VideoFrame]:
-    """Those of `frames` from the key frame on that was jumped to; what is shown before it lacks its references."""
-    begun = False
-    for frame in frames:
-        begun = begun or frame.opaque == place
-        if begun:
+    """Those of `frames` from the key frame on that was jumped to; what is shown before it lacks its references.
+
+    Raises Unproven where it isn't among the first.
+    """
+    for before, frame in enumerate(frames):
+        if frame.opaque == place:
             yield frame
+            yield from frames
+            return
+        if before == _SOUGHT_PACKETS:
+            break
+    raise Unproven

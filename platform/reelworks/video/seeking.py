@@ -44,11 +44,11 @@ class Jumps:
         """
         stream, until = self._stream, self._ticks(min(until_s, _LATEST_S))
         place = place_before(self.places, self._ticks(time_s))
-        if place is not None and place.pts > stream.start:
+        if place is not None and place.pts > self._start:
             return self._walked_if_unproven(self._behind_place(place, until))
         for margin_s in _MARGINS_S if stream.demuxer in INDEXED else ():
             target = self._ticks(Fraction(time_s) - margin_s)
-            if target <= stream.start:
+            if target <= self._start:
                 break
             frames = stream.after_seek(target, until)
             first = next(frames, None)
@@ -73,6 +73,11 @@ class Jumps:
         at = stream.stream.index_entries.search_timestamp(target, backward=True)
         return at >= 0 and stream.stream.index_entries[at].timestamp > pts
 
+    @property
+    def _start(self) -> int:
+        """The time of the first frame, as the header says it."""
+        return self._stream.stream.start_time or 0
+
     def _ticks(self, time_s: float | Fraction) -> int:
         return int(Fraction(time_s) / self._stream.time_base)
 
@@ -86,7 +91,7 @@ class Jumps:
             yield first
             yield from frames
         except VideoError as error:
-            if error.kind is VideoErrorKind.truncated:
+            if error.kind is VideoErrorKind.truncated and self._stream.draining:
                 raise
             raise Unproven from error  # of a file that was seen whole: the jump went wrong
 

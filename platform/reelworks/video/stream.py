@@ -13,15 +13,16 @@ from av.video.frame import VideoFrame
 
 from reelworks.errors import VideoError, VideoErrorKind
 from reelworks.video.checksums import ClusterSums
-from reelworks.video.container import choose_stream, decoder_errors, open_container
+from reelworks.video.configuration import Configuration
+from reelworks.video.container import decoder_errors, open_stream
 from reelworks.video.decoder import Decoder, whole_packets
 from reelworks.video.extent import boxes_run_out, is_short
 from reelworks.video.frames import Picture, picture_of
 from reelworks.video.gaps import continued_time, own_times
-from reelworks.video.index import Index, announce, check_limits, read_index
+from reelworks.video.index import PLAUSIBLE_FPS, Index, announce, check_limits, read_index, told_rate
 from reelworks.video.layout import Remote, withheld
 from reelworks.video.limits import Limits
-from reelworks.video.places import Marks, Place, frames_from, packets_from
+from reelworks.video.places import Marks, Place, Unproven, frames_from, packets_from
 from reelworks.video.slots import Slots
 from reelworks.video.sniff import HEAD_BYTES, sniff
 from reelworks.video.source import size_of
@@ -37,7 +38,6 @@ _PACKETS_CAN_BE_LOST = ("mpegts", "mpeg")
 _USUAL_STEPS = 64
 """Frames from which the usual distance of two frames is taken."""
 
-_PLAUSIBLE_FPS = 240
 _RATE_FRAMES = 9
 
 Timed = tuple[int, VideoFrame]
@@ -61,22 +61,17 @@ class FrameStream:
         self._fresh: Iterator[Timed] | None = None
         self._size: tuple[int, int] | None = None
         self._slots: Slots | None = None
-        self._draining = self.sought = False
+        self.draining = self.sought = False
         self.cut = self._cut_by_header = self.index.truncated or short
         checked = self.demuxer == "matroska" and not isinstance(file, Remote)  # a range has no whole clusters
         self.sums = ClusterSums(file if checked else None, self.file_bytes)
 
     def _open(self) -> None:
-        self._file.seek(0)
-        try:
-            self.container = open_container(self._file, self.demuxer)
-            self.stream = choose_stream(self.container)
-        except VideoError as error:
-            header = error.kind in (VideoErrorKind.corrupt, VideoErrorKind.no_video_stream)
-            if header and self.demuxer == "mov" and boxes_run_out(self._file, self.file_bytes):
-                raise VideoError(VideoErrorKind.truncated, "The file ends before its index (moov).", 0) from error
-            raise
-        self._decoder = Decoder(self.stream.codec_context, {"max_pixels": str(self.limits.max_pixels)}, self._turned)
+        self.container, self.stream = open_stream(self._file, self.demuxer, self.file_bytes)
+        context = self.stream.codec_context
+        self._decoder = Decoder(context, {"max_pixels": str(self.limits.max_pixels)}, self._turned)
+        self._configuration = Configuration(context.codec.canonical_name, context.extradata)
+        self._spoilt = False  # by damage: some of what a decoder met it keeps over a seek
 
     def close(self) -> None:
         self._fresh = None
@@ -107,8 +102,8 @@ class FrameStream:
 
     def rate(self) -> Fraction:
         """Mean frames a second by the header, or by the first frames where the header has only its clock's rate."""
-        rate = self._told_rate
-        if rate <= _PLAUSIBLE_FPS or self.index.shown is not None or self._fresh is None:
+        rate = told_rate(self.stream)
+        if rate <= PLAUSIBLE_FPS or self.index.shown is not None or self._fresh is None:
             return rate
         peeked, rest = list[Timed](), self._fresh
         try:
@@ -121,17 +116,9 @@ class FrameStream:
         return (len(peeked) - 1) / (ticks * self.time_base) if ticks else rate
 
     @property
-    def _told_rate(self) -> Fraction:
-        """The rate by the container, the stream's own header, or FFmpeg's guess, which may count fields."""
-        stated = Fraction(self.stream.codec_context.framerate or 0)
-        if not 1 <= stated <= _PLAUSIBLE_FPS:
-            stated = Fraction(0)
-        return self.stream.average_rate or stated or self.stream.guessed_rate or Fraction(0)
-
-    @property
     def _step(self) -> Fraction:
         """The usual distance of two frames, in ticks."""
-        return 1 / ((self._told_rate or Fraction(25)) * self.time_base)
+        return 1 / ((told_rate(self.stream) or Fraction(25)) * self.time_base)
 
     def packet_times(self) -> list[int | None]:
         """Presentation times of all frames, in decoding order, from the packets alone."""
@@ -143,15 +130,16 @@ class FrameStream:
 
     def from_start(self) -> Iterator[Timed]:
         """Every frame that is shown, with its integer timestamp, strictly increasing; then what was wrong is raised."""
-        if self._fresh is None:
-            self._restart()
-            return self._checked()
         frames, self._fresh = self._fresh, None
+        if frames is None:
+            self._restart()
+            frames = self._checked()
         return frames
 
     def after_seek(self, target: int, until: int) -> Iterator[Timed]:
         """Frames from the key frame on that the container's index has before a time; `until` another one is read."""
-        self._fresh, self.sought = None, True
+        self.sought = True
+        self._renew()
         announce(self._file, self.stream, self.demuxer, target, until)
         with decoder_errors("Seeking failed", VideoErrorKind.corrupt):
             self.container.seek(target, stream=self.stream, backward=True)
@@ -164,7 +152,7 @@ class FrameStream:
 
     def after_jump(self, place: Place, until: int) -> Iterator[Timed]:
         """Frames from a key frame on that `place_of` has told of. Raises Unproven, here or with the first of them."""
-        self._fresh = None
+        self._renew()
         announce(self._file, self.stream, self.demuxer, place.stamp, until)
         with decoder_errors("Seeking failed", VideoErrorKind.corrupt):
             if self.demuxer == "avi":  # counts from where its index says, not from where it stands
@@ -188,9 +176,18 @@ class FrameStream:
         """The time of the first frame, as the header says it."""
         return self.stream.start_time or 0
 
+    def _renew(self) -> None:
+        """Before a seek: replace a spoilt decoder by one that has seen what each of the file has, its first frame."""
+        self._fresh = None
+        if self._spoilt:
+            self.container.close()
+            self._open()
+            next(self._checked(), None)
+
     def _restart(self) -> None:
         """Stand at the first packet again."""
         if self.demuxer == "mov" and self.index.shown is not None and len(self.stream.index_entries):
+            self._renew()
             with decoder_errors("Seeking failed", VideoErrorKind.corrupt):
                 self.container.seek(self.stream.index_entries[0].timestamp, stream=self.stream, backward=True)
             self._decoder.restart()
@@ -201,46 +198,46 @@ class FrameStream:
     def _checked(self, whole: bool = True, place: Place | None = None) -> Iterator[Timed]:
         """Frames to the end; raises there where the file is cut, or `whole` and fewer than the index names."""
         count = 0
-        for count, timed in enumerate(self._ordered(self._decoded(place)), start=1):  # noqa: B007
-            yield timed
+        try:
+            for count, timed in enumerate(self._ordered(self._decoded(place), place is not None), start=1):  # noqa: B007
+                yield timed
+        except VideoError:
+            self._spoilt = True
+            raise
         if self.cut:
             total = f" of {self.index.shown}" if self.index.shown is not None else ""
             after = f", after {count}{total} frames" if whole else ""
             raise VideoError(VideoErrorKind.truncated, f"The file ends early{after}.")
-        if whole and self.index.shown is not None and count < self.index.shown:
+        if whole and count < (self.index.shown or 0):
             message = f"The index names {self.index.shown} frames, {count} can be decoded."
             raise VideoError(VideoErrorKind.count_mismatch, message)
 
     def _decoded(self, place: Place | None) -> Iterator[VideoFrame]:
         """Frames as the decoder gives them, from a place that was jumped to; ends where the file is cut."""
-        self._draining = False
-        self._slots = None
-        if self.demuxer == "avi":
-            self._slots = Slots() if place is None else Slots(place.pts)
+        self.draining = False
+        self.cut = self._cut_by_header
+        self._slots = Slots(place.pts if place else None) if self.demuxer == "avi" else None
         packets = whole_packets(self.container.demux(self.stream), self.demuxer)
         if place is not None:
             with self._typed_errors():
                 packets = packets_from(packets, place, self.demuxer)
-        if self.demuxer == "mpeg":
-            packets = own_times(packets, self._step)
-        if place is None:
-            yield from self._frames_of(packets, Marks(self.stream, self.demuxer, self.index.shown is not None))
-        else:
-            yield from frames_from(self._frames_of(packets, None), place)
+        packets = own_times(packets, self._step) if self.demuxer == "mpeg" else packets
+        frames = self._frames_of(packets, jumped=place is not None)
+        yield from frames if place is None else frames_from(frames, place)
 
-    def _frames_of(self, packets: Iterator[Packet], marks: Marks | None) -> Iterator[VideoFrame]:
+    def _frames_of(self, packets: Iterator[Packet], jumped: bool) -> Iterator[VideoFrame]:
+        marks = Marks(self.stream, self.demuxer, self.index.shown is not None, self._configuration)
         fruitless = 0
-        while not self._draining:
+        while not self.draining:
             with self._typed_errors():
                 packet = next(packets, None)
                 if packet is None:
                     return
                 if packet.has_sidedata("encryption_info"):
                     raise VideoError(VideoErrorKind.encrypted, "The video stream is encrypted.", 0)
-                if marks is not None:
-                    marks.put(packet)
-                self._draining = not packet.size or self._cut_inside(self.sums.check(packet))
-                frames = self._decoder.decode(None if self._draining else packet)
+                marks.put(packet, jumped)
+                self.draining = not packet.size or self._cut_inside(self.sums.check(packet))
+                frames = self._decoder.decode(None if self.draining else packet)
             self._turned = self._decoder.turned
             if self._slots is not None:
                 self._slots.add(packet, len(frames))
@@ -268,28 +265,28 @@ class FrameStream:
                 raise VideoError(VideoErrorKind.truncated, f"The file ends early. {error.message}") from error
             raise
 
-    def _ordered(self, frames: Iterator[VideoFrame]) -> Iterator[Timed]:
-        """Frames with strictly increasing timestamps and one size. Raises VideoError."""
+    def _ordered(self, frames: Iterator[VideoFrame], jumped: bool) -> Iterator[Timed]:
+        """Frames with strictly increasing timestamps and one size. Raises VideoError, and Unproven if `jumped`."""
         last: int | None = None
         steps: deque[int] = deque(maxlen=_USUAL_STEPS)
         for frame in frames:
             pts = self._timestamp(frame, last)
-            if self._draining and self.cut and steps and last is not None and 2 * (pts - last) > 3 * median(steps):
+            if jumped and self.draining and self.cut and len(steps) < _USUAL_STEPS:
+                raise Unproven  # the usual distance by which a walk judges these may be another one
+            if self.draining and self.cut and steps and last is not None and 2 * (pts - last) > 3 * median(steps):
                 return  # the frames shown in between were lost with the end of the file: the good prefix ends here
             if frame.is_corrupt:
-                at_s = float(pts * self.time_base)
-                raise VideoError(VideoErrorKind.corrupt, f"The frame at {at_s:.3f} s is damaged.")
-            if self._size is None:
-                self._size = (frame.width, frame.height)
+                raise VideoError(
+                    VideoErrorKind.corrupt, f"The frame at {float(pts * self.time_base):.3f} s is damaged."
+                )
+            self._size = self._size or (frame.width, frame.height)
             if (frame.width, frame.height) != self._size:
                 change = f"from {self._size[0]}x{self._size[1]} to {frame.width}x{frame.height}"
                 raise VideoError(VideoErrorKind.resolution_change, f"The picture's size changes {change}.")
             if last is not None and pts < last:
                 raise VideoError(VideoErrorKind.corrupt, f"Timestamps go backwards, from {last} to {pts}.")
-            if last is None:
-                yield pts, frame
-            elif pts > last:  # a second frame at the same instant is never seen
-                steps.append(pts - last)
+            if last is None or pts > last:  # a second frame at the same instant is never seen
+                steps.extend([] if last is None else [pts - last])
                 yield pts, frame
             last = pts
 

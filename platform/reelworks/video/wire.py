@@ -5,6 +5,7 @@ No pickles: the child handles hostile bytes, and whatever it sends must not be a
 
 import fcntl
 import json
+import math
 import mmap
 import os
 import socket
@@ -111,12 +112,11 @@ def pack_frames(frames: Frames, pages: SharedPages) -> Message:
 def unpack_frames(message: Message, descriptor: int) -> Frames:
     """Take over the pictures that a child decoded; without a copy. Closes the descriptor."""
     shape = tuple(int(side) for side in message["shape"])
-    size = int(np.prod(shape, dtype=np.int64))
-    num_places = int(message["num_places"])
+    size, num_places = math.prod(shape), int(message["num_places"])
     try:
         fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)  # or the child could pull the pages away
         numbers_bytes = 8 * (shape[0] + num_places * len(Place._fields))
-        if len(shape) != 4 or num_places < 0 or os.fstat(descriptor).st_size != size + numbers_bytes:
+        if len(shape) != 4 or min(*shape, num_places) < 0 or os.fstat(descriptor).st_size != size + numbers_bytes:
             raise VideoError(VideoErrorKind.crashed, "The decoding child sent pages of a wrong size.")
         pictures = np.frombuffer(mmap.mmap(descriptor, size), np.uint8) if size else np.empty(0, np.uint8)
         numbers = np.frombuffer(os.pread(descriptor, numbers_bytes, size), "<i8").astype(np.int64)
