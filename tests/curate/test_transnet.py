@@ -151,6 +151,38 @@ def test_probabilities_are_those_of_the_packages_own_network_on_the_same_frames(
     assert ours.max() > 0.5
 
 
+def test_a_window_takes_bounded_memory_and_the_bits_are_those_of_the_packages_own_forward() -> None:
+    window = np.random.default_rng(3).integers(0, 256, (WINDOW, transnet.HEIGHT, transnet.WIDTH, 3), np.uint8)
+    predict, model = transnet.predictor(1), transnet._model("cpu")
+    predict(window)  # what a process keeps from its first window on: kernels, buffers
+    peaks_mb = []
+    for _ in range(3):
+        held_kb = of_this_process("VmRSS:")
+        Path("/proc/self/clear_refs").write_text("5")  # the high-water mark begins again
+        found = predict(window)
+        peaks_mb.append((of_this_process("VmHWM:") - held_kb) / 1e3)
+    assert max(peaks_mb) < 190  # 120 to 160; 200 to 310 with the package's own forward
+
+    x = torch.from_numpy(window)[None].permute(0, 4, 1, 2, 3).float().div_(255)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.inference_mode():
+            for stack in model.SDDCNN:
+                theirs = type(stack).forward(stack, x)
+                assert torch.equal(stack(x), theirs)
+                x = theirs
+    finally:
+        torch.set_num_threads(threads)
+    assert 0 < found.min() < found.max() < 1
+
+
+def of_this_process(field: str) -> int:
+    """A field of /proc/self/status in KiB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(field))
+
+
 def test_the_network_computes_on_the_device_that_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     parameters = transnet._model.__wrapped__("meta").parameters()
     assert {parameter.device.type for parameter in parameters} == {"meta"}
