@@ -161,7 +161,7 @@ def test_a_window_takes_bounded_memory_and_the_bits_are_those_of_the_packages_ow
         Path("/proc/self/clear_refs").write_text("5")  # the high-water mark begins again
         found = predict(window)
         peaks_mb.append((of_this_process("VmHWM:") - held_kb) / 1e3)
-    assert max(peaks_mb) < 190  # 120 to 160; 200 to 310 with the package's own forward
+    assert max(peaks_mb) < 190  # 120 to 170; 200 to 310 with the package's own forward
 
     x = torch.from_numpy(window)[None].permute(0, 4, 1, 2, 3).float().div_(255)
     threads = torch.get_num_threads()

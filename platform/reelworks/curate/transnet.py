@@ -120,7 +120,7 @@ def _trim_heap() -> Callable[[], object]:
 def _stack(stack: Any, x: torch.Tensor) -> torch.Tensor:
     """A stack of the network, (1, C, T, H, W) to half the rows and columns: the package's layers and sums, bit for bit.
 
-    Its own forward keeps every step: a window took 200 to 310 MB above what the worker holds, here 120 to 160.
+    Its own forward keeps every step: a window took 200 to 310 MB above what the worker holds, here 120 to 170.
     """
     first, second = stack.DDCNN
     shortcut = _dilated_convolutions(first, x)
