@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import av
 import av.error
@@ -37,7 +37,7 @@ def open_stream(file: BinaryIO, demuxer: str, file_bytes: int) -> tuple[InputCon
             raise VideoError(VideoErrorKind.truncated, "The file ends before its index (moov).", 0) from error
         raise
     if demuxer == "mpeg":  # times that FFmpeg makes up are as wrong as those that it starts from
-        container.flags |= int(Flags.no_fillin.value)
+        container.flags |= cast(int, Flags.no_fillin.value)
         with decoder_errors("Seeking failed", VideoErrorKind.corrupt):
             container.seek(0, stream=stream, unsupported_byte_offset=True)
     return container, stream

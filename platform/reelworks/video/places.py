@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 from av.packet import Packet
@@ -92,6 +92,14 @@ class Marks:
         stamp = stamp_of(packet, self._demuxer)
         if packet.is_keyframe and stamp is not None and pos is not None and sure and self._possible:
             packet.opaque = (stamp, pos, packet.size)
+
+
+def marked_place(pts: int, frame: VideoFrame) -> Place | None:
+    """The place of a frame that is shown at a time, where its packet was marked."""
+    if frame.opaque is None:
+        return None
+    stamp, pos, size = cast("tuple[int, int, int]", frame.opaque)
+    return Place(pts, stamp, pos, size)
 
 
 def stamp_of(packet: Packet, demuxer: str) -> int | None:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from fractions import Fraction
 from itertools import chain, islice
 from statistics import median
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 from av.packet import Packet
 from av.video.frame import VideoFrame
@@ -22,7 +22,7 @@ from reelworks.video.gaps import continued_time, own_times
 from reelworks.video.index import PLAUSIBLE_FPS, Index, announce, check_limits, read_index, told_rate
 from reelworks.video.layout import Remote, withheld
 from reelworks.video.limits import Limits
-from reelworks.video.places import Marks, Place, Unproven, frames_from, packets_from
+from reelworks.video.places import Marks, Place, Unproven, frames_from, marked_place, packets_from
 from reelworks.video.slots import Slots
 from reelworks.video.sniff import HEAD_BYTES, sniff
 from reelworks.video.source import size_of
@@ -164,12 +164,9 @@ class FrameStream:
 
     def place_of(self, pts: int, frame: VideoFrame) -> Place | None:
         """The place of a frame of a walk, shown at a time, where it is a key frame that a jump can aim at."""
-        if frame.opaque is None or not (frame.key_frame or self._decoder.leaves_out_keys):
-            return None
-        if self._slots is None and frame.pts != pts:  # its time follows from what lies before
-            return None
-        stamp, pos, size = cast("tuple[int, int, int]", frame.opaque)
-        return Place(pts, stamp, pos, size)
+        key = frame.key_frame or self._decoder.leaves_out_keys
+        alone = self._slots is not None or frame.pts == pts  # else its time follows from what lies before
+        return marked_place(pts, frame) if key and alone else None
 
     @property
     def start(self) -> int:
