@@ -64,6 +64,11 @@ def test_frames_keep_number_and_time_in_every_codec_and_container(codec: str, co
     assert described.fps == pytest.approx(FPS, rel=0.05) or codec == "mpeg1video"  # MPEG-1 knows no 12 fps
 
 
+@pytest.mark.parametrize("container", ["mpg", "ts", "avi"])
+def test_the_rate_of_mpeg_1_is_of_frames_and_not_of_fields(container: str) -> None:
+    assert probe(encode_video(paint(48, 64, 80), 24, "mpeg1video", container)).fps == pytest.approx(24, rel=1e-3)
+
+
 @pytest.mark.parametrize("container", ["mp4", "mkv", "ts", "flv", "avi"])
 @pytest.mark.parametrize("span_s", [(0.5, 1.5), (2.0, 3.0), (4.5, 9.0)])
 def test_span_is_half_open_and_by_time(container: str, span_s: tuple[float, float]) -> None:

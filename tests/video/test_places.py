@@ -37,6 +37,7 @@ CASES = {
     "avi mpeg1video": ("mpeg1video", "avi", NO_CUTS),
     "avi mpeg2video": ("mpeg2video", "avi", NO_CUTS),
     "avi h264": ("h264", "avi", X264),
+    "avi h264 without B-frames": ("h264", "avi", X264 | {"g": "5", "bf": "0"}),
     "avi h264, open groups": ("h264", "avi", X264 | {"x264-params": "open-gop=1:scenecut=0"}),
     "flv h264": ("h264", "flv", X264),
     "flv flv1": ("flv1", "flv", {"g": str(GOP)}),
