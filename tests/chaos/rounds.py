@@ -32,7 +32,7 @@ WORKERS = {
         Calls("PutObject-index", 3, 3),
         Calls("PutObject-quarantine", 2, 2),
         Calls("PutObject-scores", 5, 2),
-        Calls("GetObject-sidecar", 4, 3),
+        Calls("GetObject-sidecar", 3, 4),
         Calls("GetObject-video", 4, 5),
     ),
     "full": (
