@@ -23,14 +23,15 @@ CONTAINERS = {
     "vp9": "webm mkv mp4 ivf",
     "av1": "mp4 webm ivf",
     "mpeg1video": "mpg ts avi mkv mpeg",
-    "mpeg2video": "mpg ts avi mkv mp4 mpeg svcd dvd",
+    "mpeg2video": "mpg ts avi mkv mp4 mpeg dvd",
     "mpeg4": "mp4 avi mkv mov",
     "mjpeg": "avi mov mkv",
     "flv1": "flv avi",
     "ffv1": "mkv avi",
     "prores": "mov mkv",
 }
-SOUNDED = ("avi", "mkv", "ts", "mpg", "mpeg", "svcd", "dvd")
+SOUNDED = ("avi", "mkv", "ts", "mpg", "mpeg", "dvd")
+PACKED = ("ts", "mpg", "mpeg", "dvd")
 CLOCKED = ("mp4", "mov", "mkv", "webm", "flv", "ts")
 """Containers that time each frame, so that the rate may vary."""
 RATES = (24, 25, 30, 50, 60, Fraction(24000, 1001), Fraction(30000, 1001))
@@ -68,15 +69,11 @@ def random_film(seed: int) -> RandomFilm:
     grain = 8 if codec == "av1" else draw.choice([8, 60])
     noise = np.random.default_rng(seed).integers(0, grain, (24, height, width, 3))
     frames = paint(count, height, width) * 0.75 + noise[np.arange(count) % len(noise)]
-    data = encode_video(
-        frames.astype(np.uint8),
-        float(fps),
-        codec,
-        container if container in MUXERS else "mpg",
-        options=options,
-        pts=None if pts is None else pts.tolist(),
-    )
-    if sound or container not in MUXERS:
+    again = sound or container not in MUXERS
+    first = "mp4" if again and container in PACKED else container  # with times for every packet
+    ticks = None if pts is None else pts.tolist()
+    data = encode_video(frames.astype(np.uint8), float(fps), codec, first, options=options, pts=ticks)
+    if again:
         data = _muxed(data, MUXERS.get(container, container), sound)
     about = f"seed {seed}: {codec} in {container}, {height}x{width}, {count} frames, {fps} a second, {options}"
     about += (", of variable rate" if pts is not None else "") + (", with sound" if sound else "")
