@@ -1,5 +1,6 @@
 """What a container's own table of samples says about a stream, read without decoding, and held against the limits."""
 
+import sys
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import BinaryIO
@@ -49,20 +50,22 @@ _CHUNK_BYTES = 16
 def read_index(stream: VideoStream, demuxer: str, file_bytes: int, short: bool) -> Index:
     """Count shown, hidden, leading and present frames from the index. No packet is read."""
     complete = demuxer in COMPLETE_INDEX and stream.frames and not (demuxer == "avi" and short)  # its index is its end
-    entries = list(stream.index_entries) if complete else []
-    if not entries:
+    leading = decodable = hidden = present = 0
+    whole, last, steps = True, 0, (sys.maxsize, 0)
+    for entry in stream.index_entries if complete else ():  # one at a time: a film has hundreds of thousands
+        if not decodable and not entry.is_keyframe:
+            leading += 1
+            continue
+        if decodable:
+            steps = min(steps[0], entry.timestamp - last), max(steps[1], entry.timestamp - last)
+        decodable, last = decodable + 1, entry.timestamp
+        hidden += entry.is_discard
+        whole = whole and entry.pos + entry.size <= file_bytes
+        present += whole and not entry.is_discard
+    if not decodable + leading:
         return Index(1 if demuxer in STILL_DEMUXERS else None, None, 0, 0, None)
-    leading = next((at for at, entry in enumerate(entries) if entry.is_keyframe), len(entries))
-    decodable = entries[leading:]
-    hidden = sum(entry.is_discard for entry in decodable)
-    present = 0
-    for entry in decodable:
-        if entry.pos + entry.size > file_bytes:
-            break
-        present += not entry.is_discard
-    steps = {after.timestamp - before.timestamp for before, after in zip(decodable, decodable[1:], strict=False)}
-    uneven = bool(steps) and max(steps) - min(steps) > 1  # one unit of rounding is no variable rate
-    return Index(len(decodable) - hidden, present, hidden, leading, uneven)
+    uneven = decodable > 1 and steps[1] - steps[0] > 1  # one unit of rounding is no variable rate
+    return Index(decodable - hidden, present, hidden, leading, uneven)
 
 
 def told_rate(stream: VideoStream) -> Fraction:
