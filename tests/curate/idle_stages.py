@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +21,7 @@ from reelworks.schema import ClipRow
 
 SIDE, CLIPS = 192, 3
 CHUNKS, ENCODE_S = 32, 0.5
+JOINED_S = 120
 
 
 def num_frames(plan: Plan) -> int:
@@ -75,6 +77,21 @@ class IdleLatents:
             chunk.counts = {"pid": os.getpid()}
             chunk.frames = []
         return to_table(chunks)
+
+
+class JoinedLatents(IdleLatents):
+    """Begins when a second process has come, however long that takes to start on a busy machine; each of them leaves a
+    file in the folder that the recipe is named after."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._folder = Path(plan.recipe.name)
+        (self._folder / str(os.getpid())).touch()
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        ends = time.monotonic() + JOINED_S
+        while len(list(self._folder.iterdir())) < 2 and time.monotonic() < ends:
+            time.sleep(0.1)
+        return super().__call__(table)
 
 
 class DeadlyLatents:

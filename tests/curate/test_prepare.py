@@ -137,8 +137,12 @@ def test_a_small_object_store_does_not_spill(models: dict[str, str], idle: None)
     assert spilled_bytes() == before
 
 
-def test_a_pool_grows_where_work_waits_for_it(models: dict[str, str], idle: None) -> None:
-    plan = idle_plan(models, chunk_bytes=1, vae={"source": models["vae"], "pool": {"min_size": 1, "max_size": 2}})
+def test_a_pool_grows_where_work_waits_for_it(
+    models: dict[str, str], idle: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(pipeline, "LatentActor", idle_stages.JoinedLatents)
+    vae = {"source": models["vae"], "pool": {"min_size": 1, "max_size": 2}}
+    plan = idle_plan(models, chunk_bytes=1, vae=vae, name=str(tmp_path))
     done = [chunk.counts for chunks in pipeline.finished_chunks(plan, new_board()) for chunk in chunks]
     assert len(done) == idle_stages.CHUNKS and len({one["pid"] for one in done}) == 2
 
