@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,10 +9,10 @@ import numpy as np
 
 from reelworks import storage
 from reelworks.curate.clips import ClipSpec, clip_frames
-from reelworks.curate.index import clips_in
 from reelworks.curate.shots import Span
 from reelworks.curate.sources import Source, open_source
-from reelworks.errors import StorageError, StorageErrorKind
+from reelworks.curate.verify_clips import indexed_clips
+from reelworks.errors import StorageError, StorageErrorKind, UserError
 from reelworks.schema import ClipRow
 
 
@@ -39,7 +38,13 @@ def rows_frames(
 
 
 def indexed_spans(index_uri: str, row: Mapping[str, Any], spec: ClipSpec) -> dict[str, Span]:
-    """Clip id -> span, as the index object of a row's source gives them. Raises StorageError."""
-    source = Source(row["source_uri"], row["source_etag"], 0)
-    index = json.loads(storage.get_bytes(index_uri))
-    return {clip.clip_id: span for run in clips_in(index, source, spec) for clip, span in run}
+    """Clip id -> span, as the index object of a row's source gives them; none where it can't be read."""
+    try:
+        return by_clip(indexed_clips(index_uri, Source(row["source_uri"], row["source_etag"], 0), spec))
+    except UserError:
+        return {}
+
+
+def by_clip(indexed: Sequence[Sequence[tuple[ClipRow, Span]]]) -> dict[str, Span]:
+    """Clip id -> span, of the clips of all chunks."""
+    return {clip.clip_id: span for run in indexed for clip, span in run}

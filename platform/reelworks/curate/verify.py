@@ -21,7 +21,7 @@ from reelworks.curate.commit import tally
 from reelworks.curate.filters import Filters
 from reelworks.curate.index import GONE
 from reelworks.curate.reach import is_scores
-from reelworks.curate.redecode import rows_frames
+from reelworks.curate.redecode import by_clip, rows_frames
 from reelworks.curate.shots import Span
 from reelworks.curate.snapshot import SnapshotRef, read_link, read_manifest, read_tables, with_likeness
 from reelworks.curate.sources import Source
@@ -229,7 +229,7 @@ def _source(committed: Committed, table: pa.Table, dropped: pa.Table) -> Checked
         found.problems.append(str(error))
         return found
     chunks = [[clip for clip, _ in run] for run in indexed]
-    spans = {clip.clip_id: span for run in indexed for clip, span in run}
+    spans = by_clip(indexed)
     found.problems += span_problems(chunks, rows, gone)
     try:
         scores = stored_scores({stage: place for stage, place in places.items() if is_scores(stage)}, chunks)

@@ -49,6 +49,11 @@ def seconds(pts: np.ndarray, time_base: Fraction) -> np.ndarray:
     return np.asarray(pts, dtype=np.int64) * time_base.numerator / time_base.denominator
 
 
+def seconds_of(pts: int, time_base: Fraction) -> float:
+    """The same of one timestamp, without an array."""
+    return pts * time_base.numerator / time_base.denominator
+
+
 @dataclass(frozen=True)
 class Orientation:
     """How a stored picture is turned to be seen: quarter turns counterclockwise, after a mirroring left to right."""

@@ -13,13 +13,13 @@ from av.video.frame import VideoFrame
 
 from reelworks.errors import VideoError, VideoErrorKind
 from reelworks.video.fast import decode_with_decord
-from reelworks.video.frames import Allocate, Collector, Frames, Renderer, allocate_private
+from reelworks.video.frames import Allocate, Collector, Frames, Renderer, allocate_private, seconds_of
 from reelworks.video.layout import Bounded, withheld
 from reelworks.video.limits import Limits
 from reelworks.video.places import Place
 from reelworks.video.probe import Probe, describe, hold_to
 from reelworks.video.seeking import Jumps
-from reelworks.video.shown import Shown, seconds_of
+from reelworks.video.shown import Shown
 from reelworks.video.stream import FrameStream
 
 BATCH_BYTES = 8 * 2**20

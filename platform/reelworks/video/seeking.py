@@ -7,6 +7,7 @@ from fractions import Fraction
 from itertools import chain
 
 from reelworks.errors import VideoError, VideoErrorKind
+from reelworks.video.frames import seconds_of
 from reelworks.video.index import reaches
 from reelworks.video.places import Place, Unproven, place_before
 from reelworks.video.stream import FrameStream, Timed
@@ -44,11 +45,11 @@ class Jumps:
         """
         stream, until = self._stream, self._ticks(min(until_s, _LATEST_S))
         place = place_before(self.places, self._ticks(time_s))
-        if place is not None and place.pts > self._start:
+        if place is not None and place.pts > stream.start:
             return self._walked_if_unproven(self._behind_place(place, until))
         for margin_s in _MARGINS_S if stream.demuxer in INDEXED else ():
             target = self._ticks(Fraction(time_s) - margin_s)
-            if target <= self._start:
+            if target <= stream.start:
                 break
             frames = stream.after_seek(target, until)
             first = next(frames, None)
@@ -61,8 +62,7 @@ class Jumps:
         """True where a key frame lies between the frame at `pts` and the time, as far as anyone knows, or the time lies
         before `pts`."""
         stream, target = self._stream, self._ticks(time_s)
-        shown_s = pts * stream.time_base.numerator / stream.time_base.denominator  # as the times of frames are told
-        if time_s < shown_s:
+        if time_s < seconds_of(pts, stream.time_base):
             return True
         if stream.demuxer not in INDEXED:
             place = place_before(self.places, target)
@@ -72,11 +72,6 @@ class Jumps:
             return (target - pts) * stream.time_base > _UNSEEN_S
         at = stream.stream.index_entries.search_timestamp(target, backward=True)
         return at >= 0 and stream.stream.index_entries[at].timestamp > pts
-
-    @property
-    def _start(self) -> int:
-        """The time of the first frame, as the header says it."""
-        return self._stream.stream.start_time or 0
 
     def _ticks(self, time_s: float | Fraction) -> int:
         return int(Fraction(time_s) / self._stream.time_base)

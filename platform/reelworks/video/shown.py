@@ -10,16 +10,12 @@ from fractions import Fraction
 from av.video.frame import VideoFrame
 
 from reelworks.errors import VideoError, VideoErrorKind
+from reelworks.video.frames import seconds_of
 from reelworks.video.seeking import Jumps
 from reelworks.video.stream import Timed
 
 _DENSE_S = 0.5
 """Seconds between two times up to which they are read in one go: less than the usual distance of key frames."""
-
-
-def seconds_of(pts: int, time_base: Fraction) -> float:
-    """Seconds of one timestamp, by the formula of `reelworks.video.frames.seconds`."""
-    return pts * time_base.numerator / time_base.denominator
 
 
 @dataclass

@@ -58,6 +58,7 @@ class FrameStream:
         self.index: Index = read_index(self.stream, self.demuxer, self.file_bytes, short)
         check_limits(self.container, self.stream, self.index, limits)
         self.time_base = self.stream.time_base or Fraction(1, 1000)
+        self._step = 1 / ((told_rate(self.stream) or 25) * self.time_base)  # the usual distance of two frames, in ticks
         self._fresh: Iterator[Timed] | None = None
         self._size: tuple[int, int] | None = None
         self._slots: Slots | None = None
@@ -114,11 +115,6 @@ class FrameStream:
         self._fresh = chain(peeked, rest)
         ticks = peeked[-1][0] - peeked[0][0]
         return (len(peeked) - 1) / (ticks * self.time_base) if ticks else rate
-
-    @property
-    def _step(self) -> Fraction:
-        """The usual distance of two frames, in ticks."""
-        return 1 / ((told_rate(self.stream) or Fraction(25)) * self.time_base)
 
     def packet_times(self) -> list[int | None]:
         """Presentation times of all frames, in decoding order, from the packets alone."""
