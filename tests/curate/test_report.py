@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import uuid
+from contextlib import ExitStack
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from reelworks.curate.report_chart import chart
 from reelworks.curate.report_page import Card, Page, render
 from reelworks.curate.snapshot import resolve_snapshot
 from tests.curate.conftest import commit_inline, recipe_for, upload_world
+from tests.curate.forged import damaged
 from tests.curate.run_log import Log
 
 EVIL = "<script>alert(1)</script><img src='http://x/'>'\""
@@ -179,6 +181,17 @@ def test_a_source_that_is_gone_costs_its_picture_and_not_the_report(
     text = report(recipe.root, "world@2", 2)
     assert text.count("overwritten or deleted since") == 2 and Tags(text).named("img") == []
     assert "What changed since" in text and "1 added" in text
+
+
+@pytest.mark.parametrize("garbage", [b"", b"{}", b'{"clips": [1]}', b"PAR1"])
+def test_an_index_that_can_not_be_read_costs_its_clips_the_short_way_and_not_the_report(
+    plan: Plan, garbage: bytes
+) -> None:
+    expected = report(plan.recipe.root, "world@1", 3)
+    with ExitStack() as stack:
+        for found in list(storage.list_objects(plan.uri("index/"))):
+            stack.enter_context(damaged(found.uri, lambda _: garbage))
+        assert report(plan.recipe.root, "world@1", 3) == expected
 
 
 def test_a_strip_shows_the_first_and_the_last_frame() -> None:

@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reelworks.video.ebml import CLUSTER, CRC_32, SEGMENT, Element, elements_in, elements_of, segment_in, size_at
+from reelworks.video.ebml import (
+    CLUSTER,
+    CRC_32,
+    SEGMENT,
+    Element,
+    elements_in,
+    elements_of,
+    opened_in,
+    segment_in,
+    size_at,
+)
 from tests.video.test_tracks import element
 
 
@@ -28,12 +38,28 @@ def test_a_length_needs_a_bit_that_is_set() -> None:
 
 def test_elements_follow_each_other_until_one_has_no_length() -> None:
     data = element(CRC_32, b"1234") + element(CLUSTER, bytes(200))
-    expected = [Element(CRC_32, 0, 3, 7), Element(CLUSTER, 7, 13, 213)]
+    expected = [Element(CRC_32, 0, 5, 9), Element(CLUSTER, 9, 17, 217)]
     for rest in (b"", CLUSTER + b"\xff", CLUSTER + b"\x40", b"\x08\x81\0", b"\0"):  # the last but one: an id too long
         assert list(elements_of(io.BytesIO(data + rest), 0)) == expected
         assert list(elements_in(data + rest, 0, len(data + rest))) == expected
     assert list(elements_of(io.BytesIO(data[:-1]), 0)) == expected, "one that is cut ends behind the file"
     assert list(elements_in(data, 0, len(data) - 1)) == expected[:1]
+
+
+def test_masters_are_opened_whatever_their_length_and_the_last_element_may_be_cut() -> None:
+    data = (
+        SEGMENT + b"\xff" + element(CLUSTER, b"\xe7\x81\x05" + element(CRC_32, bytes(4))) + CLUSTER + b"\xff\xa3\x84ab"
+    )
+    found = [(one.name, one.start, one.stop) for one in opened_in(data, (SEGMENT, CLUSTER))]
+    assert found == [
+        (SEGMENT, 0, 34),
+        (CLUSTER, 5, 25),
+        (b"\xe7", 13, 16),
+        (CRC_32, 16, 25),
+        (CLUSTER, 25, 34),
+        (b"\xa3", 30, 36),
+    ]
+    assert [one.name for one in opened_in(data, (SEGMENT,))] == [SEGMENT, CLUSTER]  # the second one has no length
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from reelworks.video.extent import boxes_run_out, is_short
 from reelworks.video.fragments import keep_fragment_heads
 from reelworks.video.layout import avi_parts, plan_opening
 from reelworks.video.sniff import sniff
-from reelworks.video.tracks import states_rates
+from reelworks.video.tracks import VideoTracks
 from reelworks.video.turned import picture_in_header
 from tests.video.painted import paint
 from tests.video.test_layout import box
@@ -94,7 +94,8 @@ def shortness(file: Remote, data: bytes) -> None:
 
 
 def picture(file: Remote, data: bytes) -> None:
-    stream = SimpleNamespace(codec_context=SimpleNamespace(width=8, height=8, colorspace=0), id=1)
+    context = SimpleNamespace(width=8, height=8, colorspace=0, codec=SimpleNamespace(canonical_name="h264"))
+    stream = SimpleNamespace(codec_context=context, id=1, sample_aspect_ratio=None)
     picture_in_header(cast(VideoStream, stream), file, len(data))
 
 
@@ -115,7 +116,7 @@ READERS: dict[str, tuple[Callable[[Remote, bytes], Any], int, int]] = {
     "fragments": (lambda file, data: keep_fragment_heads(file, 0, len(data)), 8, 4),
     "picture": (picture, 40, 0),
     "sums": (sums, 30, 1),
-    "rates": (lambda _, data: states_rates(data), 0, 0),
+    "tracks": (lambda file, _: VideoTracks(file).at(0), 4, 0),
     "sniff": (lambda _, data: sniff(data), 0, 0),
 }
 """Name -> the reader, and the reads it may take: in all, and one more for so many bytes, those of the least element."""

@@ -12,7 +12,7 @@ from reelworks.config import fingerprint
 from reelworks.curate.recipe import Pool, PrepareRecipe
 
 # Raised when the output of a stage changes for the same input; a golden test fails when it should have been.
-STAGE_VERSION = {"index": 6, "scores": 2, "score_models": 2, "captions": 1, "text": 1, "latents": 1}
+STAGE_VERSION = {"index": 7, "scores": 2, "score_models": 2, "captions": 1, "text": 1, "latents": 1}
 
 # Raised when one kind of score model finds something else: the scores of the other kind stay valid.
 SCORER_VERSION = {"text_area": 2}

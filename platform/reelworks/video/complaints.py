@@ -30,10 +30,13 @@ class Listening:
     Entered for every packet, so no generator: with small frames its few microseconds would show.
     """
 
+    def __init__(self, level: int = logging.WARNING):
+        self._level = level
+
     def __enter__(self) -> Messages:
         self._before = logging.get_level()
         logging.set_skip_repeated(False)  # or a second file's damage goes unheard
-        logging.set_level(logging.WARNING)
+        logging.set_level(self._level)
         self._capture = logging.Capture()
         return self._capture.__enter__()
 

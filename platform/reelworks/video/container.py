@@ -52,6 +52,8 @@ def open_container(file: BinaryIO, demuxer: str) -> InputContainer:
     if demuxer == "mov":
         # FFmpeg's own repair of edit lists gives the times that a player shows; said here, since all times rest on it.
         options |= {"ignore_editlist": "0", "advanced_editlist": "1"}
+    if demuxer == "matroska":  # twenty frames, to tell the rate; see reelworks.video.tracks
+        options |= {"fpsprobesize": "0"}
     with decoder_errors("The header can't be read", VideoErrorKind.corrupt):
         return av.open(file, mode="r", format=demuxer, options=options, buffer_size=_READ_BYTES)
 

@@ -4,7 +4,7 @@ An element is an id, the length of its content, and its content. A length has on
 bit that is set says.
 """
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import BinaryIO, NamedTuple
 
 from reelworks.video.source import read_at
@@ -13,11 +13,21 @@ from reelworks.video.source import read_at
 SEGMENT = b"\x18\x53\x80\x67"
 SEEK_ID = b"\x53\xab"
 SEEK_POSITION = b"\x53\xac"
+INFO = b"\x15\x49\xa9\x66"
+TIMESTAMP_SCALE = b"\x2a\xd7\xb1"
 TRACKS = b"\x16\x54\xae\x6b"
 TRACK_ENTRY = b"\xae"
+TRACK_NUMBER = b"\xd7"
 TRACK_TYPE = b"\x83"
 DEFAULT_DURATION = b"\x23\xe3\x83"
+VIDEO = b"\xe0"
+PIXEL_CROPS = (b"\x54\xaa", b"\x54\xbb", b"\x54\xcc", b"\x54\xdd")
+PROJECTION = b"\x76\x70"
 CLUSTER = b"\x1f\x43\xb6\x75"
+TIMESTAMP = b"\xe7"
+SIMPLE_BLOCK = b"\xa3"
+BLOCK_GROUP = b"\xa0"
+BLOCK = b"\xa1"
 CUES = b"\x1c\x53\xbb\x6b"
 CRC_32 = b"\xbf"
 
@@ -48,6 +58,19 @@ def elements_in(data: bytes, at: int, stop: int) -> Iterator[Element]:
     while (element := _element_at(data[at : min(at + _HEADER_BYTES, stop)], at)) and element.stop <= stop:
         yield element
         at = element.stop
+
+
+def opened_in(data: bytes, masters: Container[bytes]) -> Iterator[Element]:
+    """All elements from the start of a file on, in one row: behind a master comes what it holds, whose length may be
+    unknown. The last one may be cut, and ends behind the data."""
+    at = 0
+    while (width := _width(data, at)) <= _LONGEST_ID and (size := size_at(data, at + width)) is not None:
+        name, (content, length) = data[at : at + width], size
+        if length is None and name not in masters:
+            return
+        element = Element(name, at, content, len(data) if length is None else content + length)
+        yield element
+        at = content if name in masters else element.stop
 
 
 def segment_in(head: bytes) -> tuple[int, int | None] | None:

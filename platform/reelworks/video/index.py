@@ -37,7 +37,7 @@ COMPLETE_INDEX = ("mov", "avi")
 PLAUSIBLE_FPS = 240
 """A rate above it is that of a clock."""
 
-_REORDERED = 4
+REORDERED = 4
 """Packets by which decoding order differs from display order in what encoders write."""
 
 _NEAR_S = 2
@@ -119,7 +119,7 @@ def extent_of(stream: VideoStream, start: int, end: int) -> tuple[int, int] | No
     if last < first or first < 0:
         return None
     before = max(0, entries.search_timestamp(entries[first].timestamp - 1, backward=True))
-    near = entries[max(first, last - _REORDERED) : last + 1 + _REORDERED]
+    near = entries[max(first, last - REORDERED) : last + 1 + REORDERED]
     latest = end + _NEAR_S / (stream.time_base or Fraction(1, 1000))
     stop = max(entry.pos + entry.size for entry in near if entry.timestamp <= latest)
     return entries[before].pos, stop + _CHUNK_BYTES

@@ -16,7 +16,7 @@ _MAX_CHUNKS = 16
 _FIRST_PACKETS_BYTES = 128 * 2**10
 """Behind an index: what FFmpeg looks at before it names a stream's rate and size."""
 
-_FIRST_REQUEST_BYTES = 192 * 2**10
+FIRST_REQUEST_BYTES = 192 * 2**10
 """The same with the header in front of it: one request, enough for most files. An index behind the pictures then costs
 a request for its start, which says how long it is, and one for the rest."""
 
@@ -108,7 +108,7 @@ def plan_opening(file: BinaryIO, file_bytes: int) -> Opening | None:
     Costs one request, and one more where the index stands behind the pictures.
     """
     if isinstance(file, Remote):
-        file.expect(0, _FIRST_REQUEST_BYTES)
+        file.expect(0, FIRST_REQUEST_BYTES)
     head = read_at(file, 0, HEAD_BYTES)
     try:
         demuxer = sniff(head)
@@ -132,17 +132,17 @@ def _plan_mov(file: BinaryIO, file_bytes: int) -> Opening | None:
     if start <= _FIRST_PACKETS_BYTES:
         parts = ((0, min(stop + _FIRST_PACKETS_BYTES, file_bytes)),)
     else:
-        parts = ((0, _FIRST_REQUEST_BYTES), (start, file_bytes if file_bytes - stop <= _TAIL_BYTES else stop))
+        parts = ((0, FIRST_REQUEST_BYTES), (start, file_bytes if file_bytes - stop <= _TAIL_BYTES else stop))
     requests = _MAX_REQUESTS + (stop - start) // _INDEX_BYTES_A_REQUEST
     fragments_at = stop if stop <= _PLAIN_INDEX_BYTES else 0
     return Opening(parts, stop - start + _MAX_BESIDE_INDEX_BYTES, requests, fragments_at)
 
 
 def _plan_matroska(head: bytes, file_bytes: int) -> Opening:
-    parts: tuple[tuple[int, int], ...] = ((0, min(_FIRST_REQUEST_BYTES, file_bytes)),)
+    parts: tuple[tuple[int, int], ...] = ((0, min(FIRST_REQUEST_BYTES, file_bytes)),)
     cues = _find_cues(head)
-    if cues is not None and _FIRST_REQUEST_BYTES < cues < file_bytes:
-        stop = file_bytes if file_bytes - cues <= _CUES_BYTES else cues + _FIRST_REQUEST_BYTES
+    if cues is not None and FIRST_REQUEST_BYTES < cues < file_bytes:
+        stop = file_bytes if file_bytes - cues <= _CUES_BYTES else cues + FIRST_REQUEST_BYTES
         parts += ((cues, min(stop, file_bytes)),)
     return Opening(parts, _MKV_MAX_BYTES, _MKV_MAX_REQUESTS)
 
@@ -162,8 +162,8 @@ def avi_parts(file: BinaryIO, file_bytes: int) -> list[tuple[int, int]]:
         size = struct.unpack_from("<I", header, 4)[0]
         if header[8:] == b"movi":
             index = (at + 8 + size, stop)
-            indexes = _opendml_indexes(read_at(file, 0, min(at, _FIRST_REQUEST_BYTES)))
-            return [(0, _FIRST_REQUEST_BYTES), *(indexes or [index] * (index[0] < stop))]
+            indexes = _opendml_indexes(read_at(file, 0, min(at, FIRST_REQUEST_BYTES)))
+            return [(0, FIRST_REQUEST_BYTES), *(indexes or [index] * (index[0] < stop))]
         at += 8 + size + size % 2
     return []
 

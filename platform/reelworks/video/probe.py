@@ -9,6 +9,7 @@ from reelworks.video.fast import choose_decoder
 from reelworks.video.frames import Picture, displayed_size
 from reelworks.video.index import duration_of, is_covered
 from reelworks.video.stream import FrameStream
+from reelworks.video.turned import aspect_in_parameters
 
 
 @dataclass(frozen=True)
@@ -66,12 +67,14 @@ def describe(source: FrameStream, first: Picture) -> Probe:
     """Put header, index and first picture together, which has the rotation and the true pixel size."""
     stream, index = source.stream, source.index
     orientation = first.orientation
-    aspect = stream.codec_context.sample_aspect_ratio or Fraction(1)
+    # What the container says goes before the codec's own, as in players.
+    aspect = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
+    if aspect is None and source.is_partial():  # FFmpeg looks at the codec's own with the first frame
+        aspect = aspect_in_parameters(stream)
+    aspect = aspect or Fraction(1)
     height, width = displayed_size(first.width, first.height, aspect, orientation)
     still = source.demuxer in STILL_DEMUXERS
-    start = stream.start_time
-    if start is None and source.is_partial():  # FFmpeg looks at more frames before it names it
-        start = first.pts
+    start = first.pts if stream.start_time is None else stream.start_time  # FFmpeg may not have seen enough to name it
     timeless = source.demuxer == "mov" and index.shown is None and source.is_partial() and is_covered(stream)
     probe = Probe(
         container=source.demuxer,

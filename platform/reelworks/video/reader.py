@@ -50,8 +50,6 @@ class Reader:
         self._stream = FrameStream(self._file, self.limits)
         try:
             picture = self._stream.first_picture()
-            if withheld(self._file) and not self._stream.states_rate:
-                raise VideoError(VideoErrorKind.corrupt, "Too few frames were read to tell their rate.", 0)
             self._orientation = picture.orientation
             self.probe = describe(self._stream, picture)
             self._jumps = Jumps(self._stream)

@@ -26,7 +26,7 @@ from reelworks.video.places import Marks, Place, Unproven, frames_from, marked_p
 from reelworks.video.slots import Slots
 from reelworks.video.sniff import HEAD_BYTES, sniff
 from reelworks.video.source import size_of
-from reelworks.video.tracks import states_rates
+from reelworks.video.tracks import VideoTracks
 from reelworks.video.turned import picture_in_header
 
 _FRUITLESS_PACKETS = 300
@@ -52,13 +52,14 @@ class FrameStream:
         self.file_bytes = size_of(file)
         head = file.read(HEAD_BYTES)
         self.demuxer = sniff(head)
-        self.states_rate = self.demuxer != "matroska" or states_rates(head)
+        tracks = VideoTracks(file) if self.demuxer == "matroska" else None
         short = is_short(file, self.demuxer, head, self.file_bytes)
         self._open()
+        self._track = tracks.at(self.container.streams.video.index(self.stream)) if tracks else None
         self.index: Index = read_index(self.stream, self.demuxer, self.file_bytes, short)
         check_limits(self.container, self.stream, self.index, limits)
         self.time_base = self.stream.time_base or Fraction(1, 1000)
-        self._step = 1 / ((told_rate(self.stream) or 25) * self.time_base)  # the usual distance of two frames, in ticks
+        self._step = 1 / ((self._told_rate() or 25) * self.time_base)  # the usual distance of two frames, in ticks
         self._fresh: Iterator[Timed] | None = None
         self._size: tuple[int, int] | None = None
         self._slots: Slots | None = None
@@ -93,7 +94,7 @@ class FrameStream:
             self._fresh = chain([first], frames)
             return picture_of(first[1], first[0])
         if self.is_partial():
-            return picture_in_header(self.stream, self._file, self.file_bytes)
+            return picture_in_header(self.stream, self._file, self.file_bytes, self._track)
         kind = VideoErrorKind.truncated if self.cut else VideoErrorKind.corrupt
         raise VideoError(kind, "No frame can be decoded.", 0)
 
@@ -103,8 +104,8 @@ class FrameStream:
 
     def rate(self) -> Fraction:
         """Mean frames a second by the header, or by the first frames where the header has only its clock's rate."""
-        rate = told_rate(self.stream)
-        if rate <= PLAUSIBLE_FPS or self.index.shown is not None or self._fresh is None:
+        rate = self._told_rate()
+        if rate <= PLAUSIBLE_FPS or self._track is not None or self.index.shown is not None or self._fresh is None:
             return rate
         peeked, rest = list[Timed](), self._fresh
         try:
@@ -115,6 +116,9 @@ class FrameStream:
         self._fresh = chain(peeked, rest)
         ticks = peeked[-1][0] - peeked[0][0]
         return (len(peeked) - 1) / (ticks * self.time_base) if ticks else rate
+
+    def _told_rate(self) -> Fraction:
+        return told_rate(self.stream) if self._track is None else self._track.rate(self.stream)
 
     def packet_times(self) -> list[int | None]:
         """Presentation times of all frames, in decoding order, from the packets alone."""
