@@ -1,10 +1,10 @@
 """`python -m tests.benchmarks.curation`: the pipeline of `prepare` on Ray against a hand-written loop without it.
 
 Both run the same functions of the same stages on the same bucket, models and mixed clips, with one thread each, on the
-same cores: the loop in two processes that share the sources, Ray Data as it schedules. The figure is the ratio of their
-steady rates, clips a second from the first finished chunk to the last, at a CPU-second or more a clip. Beside it: the
-seconds to the first result, from submission and from when every pool of actors had its first one ready, and how often
-a frame is decoded. LIMITS says what each may be. Takes about six minutes on two cores.
+same cores: the loop in two processes that share the sources, before Ray and after it, Ray Data as it schedules. The
+figure is the ratio of their steady rates, clips a second from the first finished chunk to the last, at a CPU-second or
+more a clip. Beside it: the seconds to the first result, from submission and from when every pool of actors had its
+first one ready, and how often a frame is decoded. LIMITS says what each may be. Takes about eight minutes on two cores.
 """
 
 from __future__ import annotations
@@ -217,12 +217,13 @@ def main() -> int:
         models = tiny_models(Path(folder) / "models") | {"vae": heavy_vae(Path(folder) / "heavy")}
         base = f"s3://reelworks/benchmark-{uuid.uuid4().hex}"
         upload(f"{base}/raw", num_videos)
-        # The loop first: what the file system keeps in memory helps Ray at most as much as it helped the loop.
+        # The loop before and after: shared cores are now faster, now slower.
         measured = {
             name: run(make_plan(recipe(f"{base}/{name}", f"{base}/raw/", models))).figures()
-            for name, run in (("hand", by_hand), ("ray", by_ray))
+            for name, run in (("hand", by_hand), ("ray", by_ray), ("hand_again", by_hand))
         }
-    ratio = round(measured["ray"]["clips_per_second"] / measured["hand"]["clips_per_second"], 3)
+    rates = {name: figures["clips_per_second"] for name, figures in measured.items()}
+    ratio = round(2 * rates["ray"] / (rates["hand"] + rates["hand_again"]), 3)
     print(record("curation", {"least_ratio": LEAST_RATIO, "limits": LIMITS} | measured | {"ratio": ratio}))
     return int(ratio < LEAST_RATIO or any(measured["ray"][name] > limit for name, limit in LIMITS.items()))
 
