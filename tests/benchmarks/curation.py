@@ -222,8 +222,8 @@ def half_by_hand(plan: Plan, part: int) -> Measured:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--videos", type=int, default=24, help="of three clips each, in a round")
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--videos", type=int, default=36, help="of three clips each, in a round")
     options = parser.parse_args()
     measured: dict[str, list[Measured]] = {"hand": [], "ray": []}
     with tempfile.TemporaryDirectory(prefix="rw") as folder, own_s3(Path(folder)):
