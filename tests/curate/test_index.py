@@ -35,7 +35,7 @@ def test_the_index_of_a_fixed_video_changes_only_with_its_stage_version(prefix: 
     storage.create_once(f"{prefix}/raw/a.mkv", media)
     plan = make_plan(recipe_for(f"{prefix}/data", f"{prefix}/raw/", models))
     (source,) = list_sources(plan.recipe.sources)
-    assert STAGE_VERSION["index"] == 6
+    assert STAGE_VERSION["index"] == 7
     assert find_index(Chunk(source, []), plan) == GOLDEN_INDEX
 
 
