@@ -70,10 +70,13 @@ def read_index(stream: VideoStream, demuxer: str, file_bytes: int, short: bool) 
 
 def told_rate(stream: VideoStream) -> Fraction:
     """Frames a second by the container, the stream's own header, or FFmpeg's guess, which may count fields; else 0."""
+    return stream.average_rate or own_rate(stream) or stream.guessed_rate or Fraction(0)
+
+
+def own_rate(stream: VideoStream) -> Fraction:
+    """Frames a second by the stream's own header; 0 where that has none, or one of a clock."""
     stated = Fraction(stream.codec_context.framerate or 0)
-    if not 1 <= stated <= PLAUSIBLE_FPS:
-        stated = Fraction(0)
-    return stream.average_rate or stated or stream.guessed_rate or Fraction(0)
+    return stated if 1 <= stated <= PLAUSIBLE_FPS else Fraction(0)
 
 
 def reaches(stream: VideoStream, time: int) -> bool:

@@ -33,7 +33,7 @@ from reelworks.video.ebml import (
     opened_in,
     size_at,
 )
-from reelworks.video.index import PLAUSIBLE_FPS, REORDERED
+from reelworks.video.index import PLAUSIBLE_FPS, REORDERED, own_rate
 from reelworks.video.layout import FIRST_REQUEST_BYTES
 from reelworks.video.source import read_at
 
@@ -70,14 +70,14 @@ class VideoTrack:
 
     def rate(self, stream: VideoStream) -> Fraction:
         """Mean frames a second by the header, else by the first frames, by the codec's own header; else 0."""
-        told, own = stream.average_rate, Fraction(stream.codec_context.framerate or 0)
+        told, own = stream.average_rate, own_rate(stream)
         if self.states_rate and told and told <= PLAUSIBLE_FPS:
             return told
         shown = sorted(set(self.times))
         if stream.codec_context.codec.canonical_name in _REORDERING:  # what is shown between the last may follow them
             shown = shown[:-REORDERED]
         steps = len(shown) - 1
-        if steps < _ENOUGH_STEPS and 1 <= own <= PLAUSIBLE_FPS:
+        if steps < _ENOUGH_STEPS and own:
             return own
         return Fraction(steps * 10**9, (shown[-1] - shown[0]) * self._tick_ns) if steps > 0 else Fraction(0)
 
